@@ -1,0 +1,41 @@
+# Every command brings its own set-up: the virtual environment is made once and again when its recipe changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
+	@echo "make test   everything: lint, types, all tests, docs and examples"
+	@echo "make check  lint, types, fast tests (before every commit)"
+	@echo "make bench  accuracy and speed, side by side with peers"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 -e ".[dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python examples/adult_deepfm.py
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --ignore=tests/acceptance
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 tests torch_rechub --doctest-modules
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.speed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,1 @@
+"""The words: features, layers, losses, metrics and callbacks."""

@@ -1,0 +1,111 @@
+"""Many columns in few tensors: what our loaders yield in place of a dict with one small tensor a column.
+
+A batch of 13 dense and 26 sparse columns is 2 tensors here, not 39, so it is cut, moved to a device and read by a model in 2 operations.
+Whoever asks by name still gets the plain tensor that a dict would hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = ["Layout", "PackedFeatures"]
+
+Place: TypeAlias = tuple[Literal["ids", "numbers", "blocks"], int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column lies where. Batches of one loader share one layout, so a model plans its reading once.
+
+    Args:
+        ids: names of the columns of the integer matrix, in order.
+        numbers: names of the columns of the float matrix, in order.
+        blocks: names of the columns that have a matrix of their own: sequences and vectors.
+    """
+
+    ids: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Column name -> which tensor, and which position in it."""
+        places: dict[str, Place] = {}
+        for j, name in enumerate(self.ids):
+            places[name] = ("ids", j)
+        for j, name in enumerate(self.numbers):
+            places[name] = ("numbers", j)
+        for j, name in enumerate(self.blocks):
+            places[name] = ("blocks", j)
+        return places
+
+
+class PackedFeatures(Mapping[str, Tensor]):
+    """Rows of a table, packed; a read-only mapping ``{name: tensor}`` as well.
+
+    Args:
+        layout: which column lies where.
+        ids: ``(B, number of id columns)``, int32 or int64.
+        numbers: ``(B, number of dense columns)``, float32.
+        blocks: one ``(B, L)`` tensor for each sequence or vector column.
+
+    Example:
+        >>> x = PackedFeatures(Layout(ids=("user", "item"), numbers=("age",)), torch.tensor([[1, 2], [3, 4]]), torch.tensor([[0.5], [0.7]]))
+        >>> x["item"], len(x), x.n_row
+        (tensor([2, 4]), 3, 2)
+    """
+
+    __slots__ = ("blocks", "ids", "layout", "numbers")
+
+    def __init__(self, layout: Layout, ids: Tensor, numbers: Tensor, blocks: tuple[Tensor, ...] = ()) -> None:
+        self.layout = layout
+        self.ids = ids
+        self.numbers = numbers
+        self.blocks = blocks
+
+    @property
+    def n_row(self) -> int:
+        """Number of rows, B."""
+        return self.ids.shape[0]
+
+    def __getitem__(self, name: str) -> Tensor:
+        kind, j = self.layout.places[name]
+        if kind == "ids":
+            return self.ids[:, j].long()
+        if kind == "numbers":
+            return self.numbers[:, j]
+        block = self.blocks[j]
+        return block if block.is_floating_point() else block.long()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.places)
+
+    def __len__(self) -> int:
+        return len(self.layout.places)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> PackedFeatures:
+        """The same columns with ``change`` applied to every tensor: a cut, a copy, a move."""
+        return PackedFeatures(self.layout, change(self.ids), change(self.numbers), tuple(change(block) for block in self.blocks))
+
+    def take(self, rows: Tensor | slice) -> PackedFeatures:
+        """The rows at ``rows``: a slice gives views, an index tensor gives copies."""
+        if isinstance(rows, slice):
+            return self.each(lambda tensor: tensor[rows])
+        return self.each(lambda tensor: tensor.index_select(0, rows))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedFeatures:
+        """The same rows on ``device``."""
+        return self.each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> PackedFeatures:
+        """The same rows in page-locked memory, from where a GPU reads faster."""
+        return self.each(lambda tensor: tensor.pin_memory())
+
+    def __repr__(self) -> str:
+        return f"PackedFeatures({self.n_row} rows of {', '.join(self)})"
