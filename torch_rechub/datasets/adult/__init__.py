@@ -1,0 +1,5 @@
+"""UCI Adult, embedded: see ATTRIBUTION.md for its authors and licence."""
+
+from torch_rechub.datasets.adult.reader import Adult, load_adult
+
+__all__ = ["Adult", "load_adult"]
