@@ -1,0 +1,256 @@
+import copy
+from collections.abc import Callable
+from types import MappingProxyType
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from torch_rechub.basic import layers
+from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFeature
+from torch_rechub.basic.packed import Layout, PackedFeatures
+
+#: layer name -> how to make it, shapes of its inputs without the batch, shape of its output without the batch, keys of its state
+RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[int, ...], str]] = {
+    "ConcatPooling": (layers.ConcatPooling, [(5, 4)], (5, 4), ""),
+    "AveragePooling": (layers.AveragePooling, [(5, 4), (1, 5)], (4,), ""),
+    "SumPooling": (layers.SumPooling, [(5, 4), (1, 5)], (4,), ""),
+    "BatchNorm1d": (lambda: layers.BatchNorm1d(6), [(6,)], (6,), "weight bias running_mean running_var num_batches_tracked"),
+    "LR": (lambda: layers.LR(6), [(6,)], (1,), "fc.weight fc.bias"),
+    "MLP": (
+        lambda: layers.MLP(6, dims=[4]),
+        [(6,)],
+        (1,),
+        "mlp.0.weight mlp.0.bias mlp.1.weight mlp.1.bias mlp.1.running_mean mlp.1.running_var mlp.1.num_batches_tracked "
+        "mlp.4.weight mlp.4.bias",
+    ),
+    "PredictionLayer": (layers.PredictionLayer, [()], (), ""),
+    "FM": (layers.FM, [(3, 4)], (1,), ""),
+    "FFM": (lambda: layers.FFM(3), [(3, 3, 4)], (3, 1), ""),
+    "CEN": (
+        lambda: layers.CEN(4, 3, 2),
+        [(3, 4)],
+        (12,),
+        "u mlp_att.mlp.0.weight mlp_att.mlp.0.bias mlp_att.mlp.1.weight mlp_att.mlp.1.bias mlp_att.mlp.1.running_mean "
+        "mlp_att.mlp.1.running_var mlp_att.mlp.1.num_batches_tracked mlp_att.mlp.4.weight mlp_att.mlp.4.bias mlp_att.mlp.5.weight "
+        "mlp_att.mlp.5.bias mlp_att.mlp.5.running_mean mlp_att.mlp.5.running_var mlp_att.mlp.5.num_batches_tracked",
+    ),
+    "CIN": (
+        lambda: layers.CIN(3, [4, 2]),
+        [(3, 4)],
+        (1,),
+        "conv_layers.0.weight conv_layers.0.bias conv_layers.1.weight conv_layers.1.bias fc.weight fc.bias",
+    ),
+    "CrossLayer": (lambda: layers.CrossLayer(6), [(6,), (6,)], (6,), "b w.weight"),
+    "CrossNetwork": (lambda: layers.CrossNetwork(6, 2), [(6,)], (6,), "w.0.weight w.1.weight b.0 b.1"),
+    "CrossNetV2": (lambda: layers.CrossNetV2(6, 2), [(6,)], (6,), "w.0.weight w.1.weight b.0 b.1"),
+    "CrossNetMix": (
+        lambda: layers.CrossNetMix(6, 1, 2, 2),
+        [(6,)],
+        (6,),
+        "u_list.0 v_list.0 c_list.0 gating.0.weight gating.1.weight bias.0",
+    ),
+    "BiLinearInteractionLayer": (
+        lambda: layers.BiLinearInteractionLayer(4, 3),
+        [(3, 4)],
+        (3, 4),
+        "bilinear_layer.0.weight bilinear_layer.1.weight bilinear_layer.2.weight",
+    ),
+    "SENETLayer": (lambda: layers.SENETLayer(3), [(3, 4)], (3, 4), "mlp.0.weight mlp.2.weight"),
+    "InteractingLayer": (lambda: layers.InteractingLayer(4), [(3, 4)], (3, 4), "W_Q.weight W_K.weight W_V.weight W_Res.weight"),
+}
+LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "InputMask"}  # they read ids and have tests of their own
+
+
+def randomized(layer: nn.Module) -> nn.Module:
+    """The layer with every weight drawn anew, biases too, so that no term of a formula is zero."""
+    for weight in layer.parameters():
+        nn.init.normal_(weight, std=0.5)
+    return layer
+
+
+def test_every_layer_has_a_recipe():
+    """A layer that is made public without a recipe here fails."""
+    assert set(RECIPES) | LOOKUPS == set(layers.__all__)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("n_row", [1, 7])
+def test_layer_shape_is_what_its_docstring_says(name: str, n_row: int):
+    """Any batch, one training row included, gives the documented shape, finite values, and a gradient for every weight."""
+    make, inputs, output, _ = RECIPES[name]
+    layer = randomized(make())
+    given_inputs = [torch.rand(n_row, *shape, requires_grad=True) for shape in inputs]
+    before = [tensor.detach().clone() for tensor in given_inputs]
+    result = layer(*given_inputs)
+    assert result.shape == (n_row, *output)
+    result.sum().backward()
+    assert result.isfinite().all()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in layer.parameters())
+    assert all(torch.equal(tensor, old) for tensor, old in zip(given_inputs, before, strict=True))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_layer_state_has_the_keys_of_the_existing_package(name: str):
+    """Saved weights are spelled as the existing package spells them."""
+    make, _, _, keys = RECIPES[name]
+    assert sorted(make().state_dict()) == sorted(keys.split())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_layer_rows_do_not_depend_on_each_other_when_evaluated(name: str):
+    """In evaluation each row gets what it gets alone."""
+    make, inputs, _, _ = RECIPES[name]
+    layer = randomized(make()).eval()
+    batch = [torch.rand(5, *shape) for shape in inputs]
+    alone = torch.cat([layer(*(tensor[i : i + 1] for tensor in batch)) for i in range(5)])
+    torch.testing.assert_close(layer(*batch), alone)
+
+
+# Pooling and masks
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_pooling_equals_a_loop_over_what_the_mask_keeps(kept: list[list[bool]]):
+    """Sum and mean go over kept positions only; a row of nothing but padding is 0."""
+    mask, x = torch.tensor(kept).unsqueeze(1), torch.randn(len(kept), 3, 2)
+    for row, keep in enumerate(kept):
+        total = sum((x[row, i] for i in range(3) if keep[i]), torch.zeros(2))
+        for given_mask in (mask, mask.float(), mask.long()):
+            torch.testing.assert_close(layers.SumPooling()(x, given_mask)[row], total)
+            torch.testing.assert_close(layers.AveragePooling()(x, given_mask)[row], total / max(sum(keep), 1))
+
+
+def test_pooling_without_a_mask_counts_every_position():
+    """No mask is a mask of ones, and a sequence of length 0 is 0."""
+    x, ones = torch.randn(4, 3, 2), torch.ones(4, 1, 3)
+    for pooling in (layers.SumPooling(), layers.AveragePooling()):
+        torch.testing.assert_close(pooling(x), pooling(x, ones))
+        assert torch.equal(pooling(torch.zeros(4, 0, 2)), torch.zeros(4, 2))
+    assert layers.ConcatPooling()(x, ones) is x
+
+
+def test_input_mask_marks_padding_of_any_mapping():
+    """1 where an id is real, for a dict, another mapping and a packed batch alike; without padding_idx every id is real."""
+    a, b = SparseFeature("a", 9, 2, padding_idx=0), SparseFeature("b", 9, 2)
+    c, d = SequenceFeature("c", 9, 2, padding_idx=3), SequenceFeature("d", 9, 2, shared_with="c")
+    columns = {
+        "a": torch.tensor([0, 4]),
+        "b": torch.tensor([0, 4]),
+        "c": torch.tensor([[3, 1], [0, 3]]),
+        "d": torch.tensor([[3, 1], [-1, 3]]),
+    }
+    packed = PackedFeatures(
+        Layout(ids=("a", "b"), blocks=("c", "d")),
+        torch.stack([columns["a"], columns["b"]], dim=1).int(),
+        torch.empty(2, 0),
+        (columns["c"], columns["d"]),
+    )
+    for x in (columns, MappingProxyType(columns), packed):
+        assert layers.InputMask()(x, [a, b]).tolist() == [[0.0, 1.0], [1.0, 1.0]]
+        assert layers.InputMask()(x, a).tolist() == [[0.0], [1.0]]
+        assert layers.InputMask()(x, [c, d]).tolist() == [[[0.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]
+
+
+@pytest.mark.parametrize("wrong", [DenseFeature("a"), [DenseFeature("a")], []])
+def test_input_mask_refuses_what_has_no_padding(wrong: object):
+    """Only ids can be padding."""
+    with pytest.raises(ValueError, match="InputMask: features must"):
+        layers.InputMask()({"a": torch.zeros(2)}, wrong)
+
+
+# MLP and batch norm
+
+
+def test_mlp_equals_its_layers_by_hand():
+    """Linear, batch norm, ReLU for each width, then one Linear; in training by the batch's own statistics."""
+    mlp, x = randomized(layers.MLP(5, dims=[4, 3])), torch.randn(6, 5)
+    state, want = mlp.state_dict(), x
+    for linear, norm in (("0", "1"), ("4", "5")):
+        z = want @ state[f"mlp.{linear}.weight"].t() + state[f"mlp.{linear}.bias"]
+        z = (z - z.mean(dim=0)) / (z.var(dim=0, unbiased=False) + 1e-5).sqrt()
+        want = (z * state[f"mlp.{norm}.weight"] + state[f"mlp.{norm}.bias"]).clamp(min=0)
+    torch.testing.assert_close(mlp(x), want @ state["mlp.8.weight"].t() + state["mlp.8.bias"])
+
+
+def test_mlp_without_output_layer_ends_with_its_last_width():
+    """Its width is the last of dims, or the input's where there is none; `dims` is left as it was."""
+    dims = [4, 3]
+    assert layers.MLP(5, output_layer=False, dims=dims)(torch.randn(2, 5)).shape == (2, 3)
+    assert layers.MLP(5, False)(torch.randn(2, 5)).shape == (2, 5)
+    assert layers.MLP(5)(torch.randn(2, 5)).shape == (2, 1)
+    assert dims == [4, 3]
+
+
+def test_mlp_dropout_acts_in_training_only():
+    """Outputs are zeroed in training at about the given share, and never in evaluation."""
+    mlp, x = layers.MLP(5, output_layer=False, dims=[200], dropout=0.5, activation="sigmoid"), torch.randn(50, 5)
+    assert 0.45 < (mlp(x) == 0).float().mean().item() < 0.55
+    assert (mlp.eval()(x) > 0).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "dice", "prelu", "softmax", "leakyrelu", nn.Tanh, nn.ReLU])
+def test_mlp_trains_with_every_activation_and_one_row(activation: str | type[nn.Module]):
+    """Every activation gives finite gradients, in a batch of one row too, and what is fast about it changes no gradient."""
+    mlp = layers.MLP(5, dims=[4, 3], activation=activation).double()
+    for n_row in (6, 1):
+        mlp(torch.randn(n_row, 5).double()).sum().backward()
+        assert all(weight.grad.isfinite().all() for weight in mlp.parameters())
+    assert torch.autograd.gradcheck(mlp.eval(), torch.randn(3, 5, dtype=torch.double, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dims": [0]}, "dims must be a whole number >= 1; got 0"),
+        ({"dims": [4, -1]}, "got -1"),
+        ({"dims": [2.5]}, "got 2.5"),
+        ({"dims": [True]}, "got True"),
+        ({"input_dim": 0}, "input_dim must be a whole number >= 1"),
+        ({"dropout": 1}, "dropout must be >= 0 and < 1; got 1"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"dropout": float("nan")}, "dropout"),
+        ({"dims": [4], "activation": "rleu"}, "Did you mean 'relu'"),
+    ],
+)
+def test_mlp_refuses_bad_settings(wrong: dict[str, object], message: str):
+    """A bad setting is one clear error when the layer is made."""
+    with pytest.raises(ValueError, match=message):
+        layers.MLP(**{"input_dim": 3, **wrong})
+    with pytest.raises(TypeError, match="drop_out"):
+        layers.MLP(3, drop_out=0.1)
+
+
+def test_batch_norm_is_torchs_save_for_one_value():
+    """Every other batch gives torch's bits and torch's state; one row gives the running statistics' view of it and moves nothing."""
+    ours, theirs = layers.BatchNorm1d(3), nn.BatchNorm1d(3)
+    for shape in ((5, 3), (4, 3, 2), (1, 3, 2)):
+        x = torch.randn(shape)
+        assert torch.equal(ours(x), theirs(x))
+    before = copy.deepcopy(ours.state_dict())
+    for shape in ((1, 3), (1, 3, 1)):
+        x = torch.randn(shape)
+        assert torch.equal(ours(x), theirs.eval()(x))
+    assert all(torch.equal(before[key], value) for key, value in ours.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in theirs.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3, 1, 1)])
+def test_batch_norm_refuses_other_shapes_as_torch_does(shape: tuple[int, ...]):
+    """One row does not open a way past torch's own check."""
+    with pytest.raises(ValueError, match="expected 2D or 3D input"):
+        layers.BatchNorm1d(3)(torch.zeros(shape))
+
+
+def test_prediction_layer_and_lr_take_the_sigmoid_where_asked():
+    """Classification and `sigmoid=True` give probabilities; regression and the default give what they have."""
+    x = torch.randn(5, 3)
+    assert torch.equal(layers.PredictionLayer()(x), torch.sigmoid(x))
+    assert layers.PredictionLayer("regression")(x) is x
+    linear = layers.LR(3)
+    probabilities = layers.LR(3, sigmoid=True)
+    probabilities.load_state_dict(linear.state_dict())
+    assert torch.equal(probabilities(x), torch.sigmoid(linear(x)))

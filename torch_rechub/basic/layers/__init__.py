@@ -1,0 +1,46 @@
+"""Layers: one idea a file, listed here.
+
+Axis letters, here and in every shape comment of the library:
+
+B batch, F fields, D embedding, L length, T tasks, K experts, N negatives.
+"""
+
+from torch_rechub.basic.layers.batch_norm import BatchNorm1d
+from torch_rechub.basic.layers.bilinear import BiLinearInteractionLayer
+from torch_rechub.basic.layers.cin import CIN
+from torch_rechub.basic.layers.cross import CrossLayer, CrossNetMix, CrossNetV2, CrossNetwork
+from torch_rechub.basic.layers.embedding import EmbeddingLayer
+from torch_rechub.basic.layers.ffm import CEN, FFM
+from torch_rechub.basic.layers.fm import FM
+from torch_rechub.basic.layers.interacting import InteractingLayer
+from torch_rechub.basic.layers.linear import LR
+from torch_rechub.basic.layers.mask import InputMask
+from torch_rechub.basic.layers.mlp import MLP
+from torch_rechub.basic.layers.pooling import AveragePooling, ConcatPooling, SumPooling
+from torch_rechub.basic.layers.prediction import PredictionLayer
+from torch_rechub.basic.layers.senet import SENETLayer
+from torch_rechub.basic.layers.table import EmbeddingTable
+
+__all__ = [
+    "EmbeddingLayer",
+    "EmbeddingTable",
+    "InputMask",
+    "AveragePooling",
+    "ConcatPooling",
+    "SumPooling",
+    "BatchNorm1d",
+    "LR",
+    "MLP",
+    "PredictionLayer",
+    "FM",
+    "FFM",
+    "CEN",
+    "CIN",
+    "CrossLayer",
+    "CrossNetwork",
+    "CrossNetV2",
+    "CrossNetMix",
+    "BiLinearInteractionLayer",
+    "SENETLayer",
+    "InteractingLayer",
+]

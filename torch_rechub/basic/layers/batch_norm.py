@@ -1,0 +1,31 @@
+"""Batch normalisation that can take a last batch of one row."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["BatchNorm1d"]
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """``nn.BatchNorm1d``, save for a training batch that has one value a channel.
+
+    Ioffe & Szegedy, *Batch Normalization*, ICML 2015, algorithm 1. One value has no variance, so ``nn.BatchNorm1d`` raises. Here it is
+    normalised by the running statistics, which it leaves alone.
+
+    Shape:
+        ``(B, n)`` -> ``(B, n)``, or ``(B, n, L)`` -> ``(B, n, L)``.
+
+    Example:
+        >>> import torch
+        >>> BatchNorm1d(2)(torch.tensor([[1.0, 2.0]])).shape  # in training mode
+        torch.Size([1, 2])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise each channel."""
+        if self.training and self.running_mean is not None and input.numel() == self.num_features:
+            self._check_input_dim(input)
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
+        return super().forward(input)

@@ -1,0 +1,60 @@
+"""Interactions of whole embeddings, one degree higher in each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CIN"]
+
+
+class CIN(nn.Module):
+    """Compressed interaction network: feature maps ``X^k_h = relu(sum_ij W^{k,h}_ij X^0_i * X^{k-1}_j)``, summed over D, then a Linear.
+
+    Lian et al., *xDeepFM*, KDD 2018, eq. 6 and 8. Deviations, as in the existing package: each layer has a bias and a ReLU, and with
+    ``split_half`` one half of each layer goes to the output and the other half to the next layer.
+
+    Args:
+        input_dim: number of fields, F.
+        cin_size: number of feature maps of each layer, at least one layer.
+        split_half: as above; every size but the last must then be even.
+
+    Shape:
+        ``(B, F, D)`` -> ``(B, 1)``.
+
+    Raises:
+        ValueError: when ``cin_size`` is empty, or a size that must be halved is odd.
+
+    Example:
+        >>> CIN(3, [4, 2])(torch.ones(2, 3, 5)).shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(self, input_dim: int, cin_size: Sequence[int], split_half: bool = True) -> None:
+        super().__init__()
+        odd = [size for size in cin_size[:-1] if split_half and size % 2]
+        if not cin_size or odd:
+            raise ValueError(
+                f"CIN: cin_size must hold at least one size, all but the last even when split_half; got {list(cin_size)}. "
+                "Use even sizes or split_half=False."
+            )
+        self.num_layers = len(cin_size)
+        self.split_half = split_half
+        kept = [size // 2 if split_half else size for size in cin_size[:-1]]  # what each layer hands on, and gives to the output
+        pairs = [input_dim * size for size in [input_dim, *kept]]
+        self.conv_layers = nn.ModuleList([nn.Conv1d(n_pair, size, 1) for n_pair, size in zip(pairs, cin_size, strict=True)])
+        self.fc = nn.Linear(sum(kept) + cin_size[-1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One number a row."""
+        maps, hidden = [], x
+        for k, convolve in enumerate(self.conv_layers):
+            products = (x.unsqueeze(2) * hidden.unsqueeze(1)).flatten(start_dim=1, end_dim=2)  # (B, F * maps before, D)
+            hidden = torch.relu(convolve(products))
+            out = hidden
+            if self.split_half and k != self.num_layers - 1:
+                out, hidden = hidden.chunk(2, dim=1)
+            maps.append(out.sum(dim=2))  # (B, maps)
+        return self.fc(torch.cat(maps, dim=1))

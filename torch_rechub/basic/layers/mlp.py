@@ -1,0 +1,77 @@
+"""The deep part of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+
+from torch import Tensor, nn
+
+from torch_rechub.basic.activation import activation_layer
+from torch_rechub.basic.layers.batch_norm import BatchNorm1d
+
+__all__ = ["MLP"]
+
+
+class MLP(nn.Module):
+    """Fully connected layers: Linear, batch normalisation, activation, dropout for each width, then a Linear to one number.
+
+    A batch of one row trains too, see :class:`BatchNorm1d`.
+
+    Args:
+        input_dim: number of inputs.
+        output_layer: end with a Linear to one number; False ends with the last width of ``dims``.
+        dims: widths of the hidden layers, in order; None or empty means that there is none.
+        dropout: share of each hidden layer's outputs that is zeroed in training, in [0, 1).
+        activation: see :func:`activation_layer`.
+
+    Shape:
+        ``(B, input_dim)`` -> ``(B, 1)``, or ``(B, dims[-1])`` without the output layer.
+
+    Raises:
+        ValueError: when a width is below 1, ``dropout`` is out of range, or ``activation`` has an unknown name.
+
+    Example:
+        >>> import torch
+        >>> MLP(8, dims=[16, 4], dropout=0.1)(torch.zeros(2, 8)).shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_layer: bool = True,
+        dims: Sequence[int] | None = None,
+        dropout: float = 0,
+        activation: str | type[nn.Module] = "relu",
+    ) -> None:
+        super().__init__()
+        hidden = list(dims or [])
+        _check_widths(input_dim, hidden)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"MLP: dropout must be >= 0 and < 1; got {dropout!r}. It is the share that is zeroed, 0.1 for a tenth.")
+        layers: list[nn.Module] = []
+        width = input_dim
+        for next_width in hidden:
+            layers += [nn.Linear(width, next_width), BatchNorm1d(next_width), _activation(activation, next_width), nn.Dropout(dropout)]
+            width = next_width
+        if output_layer:
+            layers.append(nn.Linear(width, 1))
+        self.mlp = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the last layer."""
+        return self.mlp(x)
+
+
+def _activation(name: str | type[nn.Module], width: int) -> nn.Module:
+    layer = activation_layer(name, width)
+    if isinstance(layer, nn.ReLU):
+        layer.inplace = True  # its input is the batch norm's output, which nobody else reads, the batch norm's own gradient included
+    return layer
+
+
+def _check_widths(input_dim: int, dims: list[int]) -> None:
+    for name, width in [("input_dim", input_dim), *(("every width in dims", width) for width in dims)]:
+        if isinstance(width, bool) or not isinstance(width, Integral) or width < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"MLP: {name} must be a whole number >= 1; got {width!r} (input_dim={input_dim!r}, dims={dims!r}).")

@@ -1,0 +1,40 @@
+"""From a model's logits to what it answers."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["PredictionLayer"]
+
+TaskType: TypeAlias = Literal["classification", "regression"]
+
+
+class PredictionLayer(nn.Module):
+    """The sigmoid for a classification, nothing for a regression.
+
+    Args:
+        task_type: which of the two.
+
+    Shape:
+        any -> the same.
+
+    Raises:
+        ValueError: when ``task_type`` is neither.
+
+    Example:
+        >>> PredictionLayer("classification")(torch.zeros(2))
+        tensor([0.5000, 0.5000])
+    """
+
+    def __init__(self, task_type: TaskType = "classification") -> None:
+        super().__init__()
+        if task_type not in get_args(TaskType):
+            raise ValueError(f"PredictionLayer: task_type must be one of {list(get_args(TaskType))}; got {task_type!r}.")
+        self.task_type = task_type
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities, or ``x`` itself."""
+        return torch.sigmoid(x) if self.task_type == "classification" else x
