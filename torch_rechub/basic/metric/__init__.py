@@ -1,0 +1,44 @@
+"""Metrics: streaming ones that merge exactly, and the plain functions of the existing package."""
+
+from torch_rechub.basic.metric.auc import AUC
+from torch_rechub.basic.metric.base import Metric
+from torch_rechub.basic.metric.beyond import coverage_score, diversity_score, novelty_score
+from torch_rechub.basic.metric.function import FunctionMetric
+from torch_rechub.basic.metric.functions import auc_score, gauc_score, get_user_pred, log_loss
+from torch_rechub.basic.metric.gauc import GAUC
+from torch_rechub.basic.metric.mean import MeanMetric
+from torch_rechub.basic.metric.pointwise import MAE, RMSE, Accuracy, Calibration, LogLoss, NormalizedEntropy
+from torch_rechub.basic.metric.registry import MetricSpec, get_metric
+from torch_rechub.basic.metric.topk import hit_score, mrr_score, ndcg_score, precision_score, recall_score, topk_metrics
+
+__all__ = [
+    # streaming
+    "Metric",
+    "MeanMetric",
+    "FunctionMetric",
+    "MetricSpec",
+    "get_metric",
+    "AUC",
+    "GAUC",
+    "LogLoss",
+    "NormalizedEntropy",
+    "Calibration",
+    "Accuracy",
+    "RMSE",
+    "MAE",
+    # functions of arrays
+    "auc_score",
+    "gauc_score",
+    "get_user_pred",
+    "log_loss",
+    # functions of recommended lists
+    "topk_metrics",
+    "ndcg_score",
+    "mrr_score",
+    "recall_score",
+    "hit_score",
+    "precision_score",
+    "coverage_score",
+    "diversity_score",
+    "novelty_score",
+]

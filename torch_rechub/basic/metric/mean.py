@@ -1,0 +1,79 @@
+"""Metrics that are weighted means over rows, or a function of a few such means."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_rechub.basic.metric.base import Metric
+from torch_rechub.types import Features
+
+__all__ = ["MeanMetric"]
+
+
+class MeanMetric(Metric):
+    """``result(mean_1, ..., mean_k)`` with ``mean_j = sum(weight * term_j) / sum(weight)``.
+
+    One line of float64 sums is kept a batch, and the lines are added up without rounding (``math.fsum``), so that the same batches give the
+    same bits in whatever order and grouping they are merged. Cutting the same rows into other batches may change the last bits.
+
+    Example:
+        >>> class MeanPrediction(MeanMetric):
+        ...     name, higher_is_better = "mean_prediction", None
+        ...     def terms(self, y_true, y_pred):
+        ...         return (y_pred,)
+        >>> metric = MeanPrediction()
+        >>> metric.update(torch.tensor([1, 0]), torch.tensor([0.75, 0.25]), weight=torch.tensor([3.0, 1.0]))
+        >>> metric.compute()
+        0.625
+    """
+
+    keeps: ClassVar[tuple[str, ...]] = ("sums",)
+
+    @abstractmethod
+    def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
+        """One or more numbers a row, each ``(B,)``.
+
+        Args:
+            y_true: labels in float64.
+            y_pred: predictions in the precision in which they came.
+        """
+
+    def result(self, *means: float) -> float:
+        """The metric from the means of the terms: the first, unless it says otherwise."""
+        return means[0]
+
+    def keep(self, y_true: Tensor, y_pred: Tensor, weight: Tensor | None, x: Features | None) -> Mapping[str, Tensor]:
+        """The sums of one batch: each term, and the weight."""
+        terms = [double(term) for term in self.terms(double(y_true), y_pred)]
+        rows = torch.stack([*terms, torch.ones_like(terms[0])])  # (terms + 1, B)
+        if weight is not None:
+            rows = rows * double(weight)
+        return {"sums": rows.sum(dim=1).unsqueeze(0)}  # (1, terms + 1)
+
+    def compute(self) -> float:
+        """The number over all rows; NaN, and a logged warning, when there is no row or no weight."""
+        kept = self._kept.arrays()
+        if not kept:
+            return self.undefined("it has seen no rows")
+        *sums, total = (_exact_sum(column) for column in kept["sums"].T)
+        if total == 0:
+            return self.undefined("the weights sum to 0")
+        return self.result(*(each / total for each in sums))
+
+
+def double(values: Tensor) -> Tensor:
+    """In float64: on the same device, or on the CPU where the device has no float64 (mps)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def _exact_sum(values: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        rough = float(values.sum())
+    return math.fsum(values) if math.isfinite(rough) else rough
