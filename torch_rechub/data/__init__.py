@@ -1,0 +1,32 @@
+"""Tables -> batches: columns packed once, loaders that cut them, and the conversions that bring raw data there."""
+
+from torch_rechub.data.convert import array_replace_with_dict, df_to_dict, pad_sequences
+from torch_rechub.data.dataset import PredictDataset, TorchDataset
+from torch_rechub.data.defaults import get_loss_func, get_metric_func
+from torch_rechub.data.generator import DataGenerator, MatchDataGenerator
+from torch_rechub.data.loader import TableLoader
+from torch_rechub.data.sequence import create_seq_features, generate_seq_feature, neg_sample
+from torch_rechub.data.table import Table
+from torch_rechub.data.validation import check_table
+
+__all__ = [
+    # loaders
+    "DataGenerator",
+    "MatchDataGenerator",
+    "Table",
+    "TableLoader",
+    "check_table",
+    # one row at a time, for a DataLoader of one's own
+    "PredictDataset",
+    "TorchDataset",
+    # conversions
+    "array_replace_with_dict",
+    "create_seq_features",
+    "df_to_dict",
+    "generate_seq_feature",
+    "neg_sample",
+    "pad_sequences",
+    # defaults by task
+    "get_loss_func",
+    "get_metric_func",
+]

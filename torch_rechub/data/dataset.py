@@ -1,0 +1,72 @@
+"""Map-style datasets of one row each, for those who bring their own torch DataLoader. Ours are faster: see :class:`TableLoader`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from torch_rechub.data.frames import Array, to_array, to_arrays
+
+__all__ = ["PredictDataset", "TorchDataset"]
+
+
+class PredictDataset(Dataset[Any]):
+    """Rows ``{name: value}``; columns are copied only if they are read-only.
+
+    Args:
+        x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
+
+    Raises:
+        ValueError: when there is no column, or lengths differ.
+
+    Example:
+        >>> int(PredictDataset({"item": [3, 4]})[1]["item"])
+        4
+    """
+
+    def __init__(self, x: object) -> None:
+        self.x = {name: _writable(column) for name, column in to_arrays(x).items()}
+        if not self.x:
+            raise ValueError("x must have at least one column; got none.")
+        lengths = {name: len(column) for name, column in self.x.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"Columns must have one length; got {lengths}.")
+        self.length = next(iter(lengths.values()))
+
+    def __getitem__(self, index: Any) -> Any:
+        return {name: column[index] for name, column in self.x.items()}
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class TorchDataset(PredictDataset):
+    """Rows ``({name: value}, label)``, by position also for shuffled DataFrames; columns are copied only if they are read-only.
+
+    Args:
+        x: as in :class:`PredictDataset`.
+        y: one label, or one row of labels, a row of ``x``.
+
+    Raises:
+        ValueError: when there is no column, or lengths differ.
+
+    Example:
+        >>> x, y = TorchDataset({"item": [3, 4]}, y=[0, 1])[1]
+        >>> int(x["item"]), int(y)
+        (4, 1)
+    """
+
+    def __init__(self, x: object, y: object) -> None:
+        super().__init__(x)
+        self.y = _writable(to_array(y, "y"))
+        if len(self.y) != self.length:
+            raise ValueError(f"x and y must have one length; got {self.length} rows in x and {len(self.y)} in y.")
+
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(index), self.y[index]
+
+
+def _writable(array: Array) -> Array:
+    """torch's collation warns at every row of a read-only array."""
+    return array if array.flags.writeable else array.copy()

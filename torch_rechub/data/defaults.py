@@ -1,0 +1,58 @@
+"""The usual loss and metric of a kind of task, under the existing package's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+__all__ = ["get_loss_func", "get_metric_func"]
+
+Task = Literal["classification", "regression"]
+
+
+def get_loss_func(task_type: Task = "classification") -> nn.Module:
+    """Binary cross entropy of probabilities, or the mean squared error.
+
+    Raises:
+        ValueError: when ``task_type`` is neither "classification" nor "regression".
+
+    Example:
+        >>> get_loss_func("regression")
+        MSELoss()
+    """
+    _check(task_type)
+    return nn.BCELoss() if task_type == "classification" else nn.MSELoss()
+
+
+def get_metric_func(task_type: Task = "classification") -> Callable[[Any, Any], float]:
+    """A function of ``(y_true, y_pred)``: the area under the ROC curve, or the mean squared error.
+
+    Raises:
+        ValueError: when ``task_type`` is neither "classification" nor "regression".
+
+    Example:
+        >>> get_metric_func()([0, 1, 1], [0.2, 0.1, 0.9])
+        0.5
+    """
+    _check(task_type)
+    return _auc if task_type == "classification" else _mean_squared_error
+
+
+def _check(task_type: str) -> None:
+    if task_type not in ("classification", "regression"):
+        raise ValueError(f"task_type must be 'classification' or 'regression'; got {task_type!r}.")
+
+
+def _auc(y_true: Any, y_pred: Any) -> float:
+    """The share of (positive, negative) pairs in the right order, ties half (Mann and Whitney, 1947); NaN where there is one class only."""
+    truth, score = np.asarray(y_true).reshape(-1) > 0.5, np.asarray(y_pred, np.float64).reshape(-1)
+    positive, negative = np.sort(score[truth]), np.sort(score[~truth])
+    below = np.searchsorted(negative, positive, side="left").sum() + np.searchsorted(negative, positive, side="right").sum()
+    return float(below / (2 * len(positive) * len(negative))) if len(positive) and len(negative) else float("nan")
+
+
+def _mean_squared_error(y_true: Any, y_pred: Any) -> float:
+    return float(np.mean((np.asarray(y_true, np.float64) - np.asarray(y_pred, np.float64)) ** 2))

@@ -1,0 +1,64 @@
+"""In which order an epoch walks the rows: a function of ``(seed, epoch)`` and of nothing else, so a place in the data is two integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+__all__ = ["BatchOrder", "epoch_order"]
+
+
+def epoch_order(n_row: int, seed: int, epoch: int) -> Tensor:
+    """The permutation of ``n_row`` rows that epoch ``epoch`` of seed ``seed`` walks; torch's global random state plays no part.
+
+    Example:
+        >>> torch.equal(epoch_order(5, seed=1, epoch=0), epoch_order(5, seed=1, epoch=0))
+        True
+    """
+    return torch.randperm(n_row, generator=torch.Generator().manual_seed(_mix(seed, epoch)))
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One 63-bit seed from two, so that neighbours differ: a step and the finalizer of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    mask = 2**64 - 1
+    z = ((seed + 1) * 0x9E3779B97F4A7C15 + epoch) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return (z ^ (z >> 31)) >> 1
+
+
+class BatchOrder(Sampler["Tensor | slice"]):
+    """Yields the rows of one batch after another: index tensors when shuffled, slices in stored order.
+
+    Args:
+        n_row: rows to walk.
+        batch_size: rows a batch; the last one may be smaller.
+        shuffle: walk in :func:`epoch_order`; in stored order otherwise.
+        seed: of the shuffling.
+        drop_last: leave out a last batch that is not full.
+    """
+
+    def __init__(self, n_row: int, batch_size: int, shuffle: bool, seed: int, drop_last: bool) -> None:
+        self.n_row, self.batch_size, self.shuffle, self.seed, self.drop_last = n_row, batch_size, shuffle, seed, drop_last
+        self.epoch = 0
+        self.start_batch = 0
+
+    def __len__(self) -> int:
+        return self.n_row // self.batch_size if self.drop_last else -(-self.n_row // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor | slice]:
+        """Walks the present epoch from ``start_batch``, wherever :meth:`advance` moves on to meanwhile."""
+        return self._walk(self.epoch, self.start_batch)
+
+    def advance(self) -> None:
+        """Moves on to the start of the next epoch."""
+        self.epoch, self.start_batch = self.epoch + 1, 0
+
+    def _walk(self, epoch: int, start: int) -> Iterator[Tensor | slice]:
+        order = epoch_order(self.n_row, self.seed, epoch) if self.shuffle else None
+        for batch in range(start, len(self)):
+            rows = slice(batch * self.batch_size, min((batch + 1) * self.batch_size, self.n_row))
+            yield rows if order is None else order[rows]

@@ -1,0 +1,192 @@
+"""A whole data set in a few tensors: columns packed once, so that a batch is one ``index_select`` a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from torch_rechub.basic.packed import Layout, PackedFeatures
+from torch_rechub.data.frames import Array, is_frame, library, to_array, to_arrays
+
+__all__ = ["Rows", "Table"]
+
+Rows: TypeAlias = Tensor | Array | slice
+TableBatch: TypeAlias = PackedFeatures | tuple[PackedFeatures, Tensor] | tuple[PackedFeatures, Tensor, Tensor]
+
+_INT32_MAX = 2**31 - 1
+
+
+class Table(Dataset[Any]):
+    """Rows of features, with labels and row weights where there are any. Made by :meth:`from_columns`; it owns its memory.
+
+    Args:
+        x: the features of all rows.
+        y: labels, float32 ``(N,)``, or ``(N, T)`` for T tasks, or None.
+        weight: row weights, float32 ``(N,)``, or None.
+
+    Example:
+        >>> table = Table.from_columns({"item": [3, 4, 5], "price": [0.5, 1.0, 1.5]}, y=[1, 0, 1])
+        >>> len(table), table.batch(torch.tensor([2, 0]))[1]
+        (3, tensor([1., 1.]))
+    """
+
+    def __init__(self, x: PackedFeatures, y: Tensor | None = None, weight: Tensor | None = None) -> None:
+        self.x, self.y, self.weight = x, y, weight
+
+    @classmethod
+    def from_columns(cls, x: object, y: object = None, weight: object = None) -> Table:
+        """Copies columns into packed matrices: integers and booleans are ids, floats numbers, and a matrix or lists have their own block.
+
+        Args:
+            x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
+            y: labels by position, one column or several; ``(N, 1)`` is taken as ``(N,)``.
+            weight: one number >= 0 a row; how much the row counts in the loss and in metrics.
+
+        Raises:
+            TypeError: when ``x`` is no table, or a column holds no numbers.
+            ValueError: when there is no column or no row, lengths differ, pandas objects list their rows in different orders,
+                or a weight is negative or not finite.
+        """
+        columns = {name: _check_numeric(array, f"Column '{name}'") for name, array in to_arrays(x).items()}
+        n_row = _common_length(columns)
+        for name, other in (("y", y), ("weight", weight)):
+            _check_same_order(x, other, name)
+        labels = None if y is None else _matrix(y, "y", n_row)
+        weights = None if weight is None else _weights(weight, n_row)
+        return cls(_pack(columns, n_row), labels, weights)
+
+    def __len__(self) -> int:
+        return self.x.n_row
+
+    def __getitem__(self, row: int) -> Any:
+        """One row: ``({name: value}, y)``, with the weight behind where there is one, or ``{name: value}`` where there are no labels."""
+        row = range(len(self))[row]
+        batch = self.batch(slice(row, row + 1))
+        x, *others = batch if isinstance(batch, tuple) else (batch,)
+        values = {name: column[0] for name, column in x.items()}
+        return (values, *(other[0] for other in others)) if others else values
+
+    def __getitems__(self, rows: Rows) -> TableBatch:
+        """A batch that shares no memory with the table, so that a worker process can send it away without sending the table."""
+        return self.batch(torch.arange(len(self))[rows] if isinstance(rows, slice) else rows)
+
+    def batch(self, rows: Rows) -> TableBatch:
+        """``(x, y)`` of these rows, ``(x, y, weight)`` where rows are weighted, ``x`` where there are no labels.
+
+        Args:
+            rows: their numbers, or a slice, which gives views of the table: do not write into them.
+        """
+        rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+        x = self.x.take(rows)
+        if self.y is None:
+            return x
+        y = self.y[rows] if isinstance(rows, slice) else self.y.index_select(0, rows)
+        if self.weight is None:
+            return x, y
+        return x, y, self.weight[rows] if isinstance(rows, slice) else self.weight.index_select(0, rows)
+
+    def take(self, rows: Rows) -> Table:
+        """A table of these rows, in this order."""
+        rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+        return Table(self.x.take(rows), None if self.y is None else self.y[rows], None if self.weight is None else self.weight[rows])
+
+    def __repr__(self) -> str:
+        return f"Table({len(self)} rows of {', '.join(self.x)})"
+
+
+def _pack(columns: Mapping[str, Array], n_row: int) -> PackedFeatures:
+    """Row-major matrices, each column copied once."""
+    flat = {name: array for name, array in columns.items() if array.ndim == 1}
+    ids = {name: array for name, array in flat.items() if array.dtype.kind != "f"}
+    numbers = {name: array for name, array in flat.items() if array.dtype.kind == "f"}
+    blocks = {name: array for name, array in columns.items() if array.ndim == 2}
+    layout = Layout(tuple(ids), tuple(numbers), tuple(blocks))
+    packed = tuple(torch.from_numpy(array.astype(_narrow([array]), copy=True, order="C")) for array in blocks.values())
+    return PackedFeatures(layout, _side_by_side(ids, n_row), _side_by_side(numbers, n_row, np.dtype(np.float32)), packed)
+
+
+def _side_by_side(columns: Mapping[str, Array], n_row: int, dtype: Any = None) -> Tensor:
+    matrix = np.empty((n_row, len(columns)), dtype or _narrow(list(columns.values())))
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the checks report with its row
+        for j, array in enumerate(columns.values()):
+            matrix[:, j] = array
+    return torch.from_numpy(matrix)
+
+
+def _narrow(arrays: list[Array]) -> Any:
+    """The narrowest dtype that we keep and that holds them all: float32, int32, or int64."""
+    if any(array.dtype.kind == "f" for array in arrays):
+        return np.float32
+    wide = [array for array in arrays if array.size and array.dtype.itemsize >= 4 and array.dtype != np.int32]
+    fits = all(array.max() <= _INT32_MAX and array.min() >= -_INT32_MAX - 1 for array in wide)
+    return np.int32 if fits else np.int64
+
+
+def _check_numeric(array: Array, what: str) -> Array:
+    if array.dtype.kind not in "biuf":
+        first = f" (first value {array.flat[0]!r})" if array.size else ""
+        raise TypeError(
+            f"{what}: values must be numbers; got {array.dtype}{first}. Encode them as ids 0, 1, 2, ... first, "
+            "for example with numpy.unique(values, return_inverse=True)[1]."
+        )
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
+        raise ValueError(f"{what}: shape must be (rows,) or (rows, length); got {array.shape}. Reshape it.")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{what}: ids must fit in 64 signed bits; got {array.max()}. Re-encode them from 0.")
+    return array
+
+
+def _common_length(columns: Mapping[str, Array]) -> int:
+    if not columns:
+        raise ValueError("x must have at least one column; got none.")
+    first, n_row = next((name, len(array)) for name, array in columns.items())
+    for name, array in columns.items():
+        if len(array) != n_row:
+            raise ValueError(
+                f"Columns must have one length; got {n_row} rows in '{first}' and {len(array)} in '{name}'. Give one value a row."
+            )
+    if n_row == 0:
+        raise ValueError(f"x must have at least one row; got 0 rows in '{first}'. Look at the filter or split that made it.")
+    return n_row
+
+
+def _matrix(values: object, what: str, n_row: int) -> Tensor:
+    """Labels or weights as float32, ``(N,)`` or ``(N, T)``."""
+    if is_frame(values):
+        array = np.stack([_check_numeric(column, f"{what} '{name}'") for name, column in to_arrays(values).items()], axis=1)
+    else:
+        array = _check_numeric(to_array(values, what), what)
+    if len(array) != n_row:
+        raise ValueError(f"x and {what} must have one length; got {n_row} rows in x and {len(array)} in {what}.")
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(array.astype(np.float32, copy=True, order="C"))
+
+
+def _weights(values: object, n_row: int) -> Tensor:
+    weight = _matrix(values, "weight", n_row)
+    if weight.dim() != 1:
+        raise ValueError(f"weight must be one number a row; got shape {tuple(weight.shape)}.")
+    bad = ~(weight.isfinite() & (weight >= 0))
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(f"weight must be finite and >= 0; got {float(weight[row]):g} at row {row}. Give 0 to a row that should not count.")
+    if not weight.any():
+        raise ValueError("weight must not be 0 in every row: nothing would be learned. Leave it out to count all rows alike.")
+    return weight
+
+
+def _check_same_order(x: Any, other: Any, what: str) -> None:
+    """Rows are taken by position; two pandas objects of the same rows in different orders are a mistake that position would hide."""
+    if other is None or library(x) != "pandas" or library(other) != "pandas" or not hasattr(other, "index"):
+        return
+    if len(x) == len(other) and not x.index.equals(other.index) and x.index.isin(other.index).all():
+        raise ValueError(
+            f"x and {what} must list their rows in one order; got the same index in different orders. "
+            f"Pass {what}.loc[x.index] to align them, or {what}.to_numpy() to take them by position."
+        )
