@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
+from torch_rechub.basic.metric import auc_score
+
 __all__ = ["get_loss_func", "get_metric_func"]
 
 Task = Literal["classification", "regression"]
@@ -38,20 +40,12 @@ def get_metric_func(task_type: Task = "classification") -> Callable[[Any, Any], 
         0.5
     """
     _check(task_type)
-    return _auc if task_type == "classification" else _mean_squared_error
+    return auc_score if task_type == "classification" else _mean_squared_error
 
 
 def _check(task_type: str) -> None:
     if task_type not in ("classification", "regression"):
         raise ValueError(f"task_type must be 'classification' or 'regression'; got {task_type!r}.")
-
-
-def _auc(y_true: Any, y_pred: Any) -> float:
-    """The share of (positive, negative) pairs in the right order, ties half (Mann and Whitney, 1947); NaN where there is one class only."""
-    truth, score = np.asarray(y_true).reshape(-1) > 0.5, np.asarray(y_pred, np.float64).reshape(-1)
-    positive, negative = np.sort(score[truth]), np.sort(score[~truth])
-    below = np.searchsorted(negative, positive, side="left").sum() + np.searchsorted(negative, positive, side="right").sum()
-    return float(below / (2 * len(positive) * len(negative))) if len(positive) and len(negative) else float("nan")
 
 
 def _mean_squared_error(y_true: Any, y_pred: Any) -> float:
