@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import torch
 
+__all__ = ["Batch", "Features", "FilePath", "Scores"]
+
 #: What a model reads: column name -> values. Ids are integers ``(B,)`` or ``(B, L)``, dense columns floats ``(B,)`` or ``(B, n)``.
 Features: TypeAlias = Mapping[str, torch.Tensor]
 #: What a loader yields: ``(x, y)``, or ``(x, y, weight)`` where rows are weighted. Lists, as a plain ``DataLoader`` makes them, do as well.

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Layout", "PackedFeatures"]
+__all__ = ["Layout", "PackedFeatures", "id_matrix", "number_matrix"]
 
 Place: TypeAlias = tuple[Literal["ids", "numbers", "blocks"], int]
 
@@ -44,6 +44,29 @@ class Layout:
         for j, name in enumerate(self.blocks):
             places[name] = ("blocks", j)
         return places
+
+    def select(self, kind: Literal["ids", "numbers"], names: tuple[str, ...], device: torch.device) -> slice | Tensor | None:
+        """Where the columns ``names`` lie in one of the two matrices: a slice if side by side; None if one lies elsewhere."""
+        key = (kind, names, device)
+        if key not in self._selections:
+            self._selections[key] = self._select(kind, names, device)
+        return self._selections[key]
+
+    def _select(self, kind: str, names: tuple[str, ...], device: torch.device) -> slice | Tensor | None:
+        places = [self.places.get(name) for name in names]
+        columns = [place[1] for place in places if place is not None and place[0] == kind]
+        if not columns or len(columns) < len(names):
+            return None
+        if columns == list(range(columns[0], columns[0] + len(columns))):
+            return slice(columns[0], columns[0] + len(columns))
+        return torch.tensor(columns, device=device)
+
+    @cached_property
+    def _selections(self) -> dict[tuple[str, tuple[str, ...], torch.device], slice | Tensor | None]:
+        return {}
+
+    def __getstate__(self) -> dict[str, tuple[str, ...]]:
+        return {"ids": self.ids, "numbers": self.numbers, "blocks": self.blocks}
 
 
 class PackedFeatures(Mapping[str, Tensor]):
@@ -109,3 +132,21 @@ class PackedFeatures(Mapping[str, Tensor]):
 
     def __repr__(self) -> str:
         return f"PackedFeatures({self.n_row} rows of {', '.join(self)})"
+
+
+def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` integers: a view where they lie so already."""
+    if isinstance(x, PackedFeatures):
+        columns = x.layout.select("ids", names, x.ids.device)
+        if columns is not None:
+            return x.ids[:, columns] if isinstance(columns, slice) else x.ids.index_select(1, columns)
+    return torch.stack([x[name].reshape(-1).long() for name in names], dim=1)
+
+
+def number_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` floats: a view where they lie so already."""
+    if isinstance(x, PackedFeatures):
+        columns = x.layout.select("numbers", names, x.numbers.device)
+        if columns is not None:
+            return x.numbers[:, columns] if isinstance(columns, slice) else x.numbers.index_select(1, columns)
+    return torch.stack([x[name].reshape(-1).float() for name in names], dim=1)

@@ -1,0 +1,156 @@
+"""The layout's laws: arrows point down, rooms stay small, every public name is listed and documented."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import torch_rechub
+
+ROOT = Path(torch_rechub.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "torch_rechub."))
+
+#: What each room may import besides itself.
+BELOW = {
+    "types": set(),
+    "basic": {"types"},
+    "data": {"types", "basic"},
+    "optim": {"types", "basic"},
+    "models": {"types", "basic"},
+    "trainers": {"types", "basic", "data", "optim", "models"},
+    "datasets": {"types", "basic", "data", "optim", "models"},
+    "serving": {"types", "basic", "data", "optim", "models", "trainers", "datasets"},
+    "export": {"types", "basic", "data", "optim", "models", "trainers", "datasets"},
+    "utils": {"types", "basic", "data", "optim", "models", "trainers", "datasets", "serving", "export"},
+}
+#: What `basic` may import from outside: callbacks and trackers alone import more, and late.
+CORE = {"torch", "numpy", "__future__", "typing_extensions"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path, late: bool = True):
+    """Every module that a file imports (type-checking imports aside); with late=False only those at its top level."""
+    tree = ast.parse(path.read_text())
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    nodes = ast.walk(tree) if late else tree.body
+    for node in nodes:
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield str(node.module)
+
+
+def test_arrows_point_down_only():
+    """A room imports only rooms below it; siblings never import each other."""
+    wrong = []
+    for path in FILES:
+        room = room_of(path)
+        if room == "__init__":
+            continue
+        for module in imports_of(path):
+            parts = module.split(".")
+            if parts[0] == "torch_rechub" and len(parts) > 1 and parts[1] != room and parts[1] not in BELOW[room]:
+                wrong.append(f"{path.relative_to(ROOT)} -> {module}")
+    assert wrong == []
+
+
+def test_basic_needs_torch_and_numpy_only():
+    """At its top level, no file of basic imports anything but torch, numpy and the standard library."""
+    import sys
+
+    wrong = []
+    for path in FILES:
+        if room_of(path) == "basic":
+            for module in imports_of(path, late=False):
+                top = module.split(".")[0]
+                if top not in CORE and top != "torch_rechub" and top not in sys.stdlib_module_names:
+                    wrong.append(f"{path.relative_to(ROOT)} -> {module}")
+    assert wrong == []
+
+
+def test_callbacks_know_the_trainer_only_as_a_type():
+    """No callback imports a trainer when it runs."""
+    for path in (ROOT / "basic" / "callback").glob("*.py"):
+        assert not any(module.startswith("torch_rechub.trainers") for module in imports_of(path)), path
+
+
+def test_rooms_stay_small():
+    """No file is longer than 300 lines, no function longer than 50 (its signature and docstring aside; compiled kernels excepted)."""
+    wrong = []
+    for path in FILES:
+        text = path.read_text()
+        if text.count("\n") > 300:
+            wrong.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and "kernels" not in path.parts:
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                if length > 50:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.name}: {length} lines")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", [m for m in MODULES if not any(part.startswith("_") for part in m.split("."))])
+def test_every_module_lists_its_public_names(name):
+    """Every module has an explicit __all__ of names that exist (numba's kernels need numba)."""
+    module = importlib.import_module(name)
+    if name in {"torch_rechub.basic", "torch_rechub.models", "torch_rechub.utils"}:
+        return  # folders of rooms, with no names of their own
+    assert isinstance(module.__all__, list), name
+    missing = [public for public in module.__all__ if not hasattr(module, public)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_name_is_documented(name):
+    """Public modules, classes, functions and methods say what they are; a method that overrides one may leave it to that one."""
+    module = importlib.import_module(name)
+    assert module.__doc__
+    wrong = []
+    for public in getattr(module, "__all__", []):
+        thing = getattr(module, public)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)) or not thing.__module__.startswith("torch_rechub"):
+            continue
+        if not thing.__doc__:
+            wrong.append(public)
+        if inspect.isclass(thing):
+            methods = {k: v for k, v in vars(thing).items() if not k.startswith("_") and inspect.isfunction(v)}
+            wrong += [f"{public}.{k}" for k in methods if not inspect.getdoc(getattr(thing, k)) and k not in {"forward", "extra_repr"}]
+    assert wrong == []
+
+
+def test_library_never_prints():
+    """The library logs, or shows progress; it never prints."""
+    for path in FILES:
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        assert not any(call.func.id == "print" for call in calls), path
+
+
+def test_import_is_cheap():
+    """Importing the package and its trainers brings in no heavy optional library."""
+    import subprocess
+    import sys
+
+    heavy = ["pandas", "polars", "pyarrow", "matplotlib", "sklearn", "numba", "tensorboard", "wandb"]
+    script = (
+        "import sys, torch; before = set(sys.modules)\n"
+        "import torch_rechub.trainers, torch_rechub.models.ranking, torch_rechub.utils.data, torch_rechub.datasets\n"
+        f"print([name for name in {heavy} if name in sys.modules and name not in before])"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

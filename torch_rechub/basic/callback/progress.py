@@ -1,0 +1,75 @@
+"""What a person sees while a model trains: a bar in a terminal or a notebook, a line a check in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from torch_rechub.basic.callback.base import Callback
+
+if TYPE_CHECKING:
+    from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["Progress", "describe_record"]
+
+
+class Progress(Callback):
+    """A progress bar by ``tqdm``, and one line for each check; where nobody can see a bar (a log file), the lines alone.
+
+    Args:
+        seconds: the bar's loss is read at most this often, since reading it makes a GPU wait.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
+        self._bar: Any = None
+        self._next_loss = 0.0
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        from tqdm.auto import tqdm
+
+        title = f"epoch {trainer.state.epoch + 1}/{trainer.n_epoch}"
+        self._bar = tqdm(total=trainer.state.n_batch, desc=title, unit="batch", leave=False, mininterval=0.2, disable=None)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        self._bar.update()
+        if not self._bar.disable and time.monotonic() > self._next_loss and trainer.state.loss is not None:
+            self._bar.set_postfix(loss=f"{trainer.state.loss.item():.4f}")
+            self._next_loss = time.monotonic() + self.seconds
+
+    def on_validation_end(self, trainer: Trainer) -> None:
+        self._write(describe_record(trainer.history[-1]))
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        self._close()
+        if not trainer.validates:
+            self._write(describe_record(trainer.history[-1]))
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._close()
+        if trainer.state.stop_reason:
+            self._write(f"stopped: {trainer.state.stop_reason}")
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _write(self, line: str) -> None:
+        from tqdm.auto import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+
+
+def describe_record(record: dict[str, Any]) -> str:
+    """One record of the history as a line.
+
+    Example:
+        >>> describe_record({"epoch": 1, "step": 40, "loss": 0.51, "lr": 1e-3, "auc": 0.71, "is_best": True})
+        'epoch 1  step 40  loss 0.5100  auc 0.7100  lr 0.001  (best so far)'
+    """
+    plain = {"epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict"}
+    metrics = "".join(f"  {name} {value:.4f}" for name, value in record.items() if name not in plain)
+    mark = "  (best so far)" if record.get("is_best") else ""
+    return f"epoch {record['epoch']}  step {record['step']}  loss {record['loss']:.4f}{metrics}  lr {record['lr']:.3g}{mark}"

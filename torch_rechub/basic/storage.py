@@ -1,0 +1,86 @@
+"""The only writer of files: what is on disk is either the old whole or the new whole, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from torch_rechub.types import FilePath
+
+__all__ = ["make_folder", "save_weights", "write_file", "write_text"]
+
+
+def make_folder(path: FilePath) -> Path:
+    """Create a folder, with those above it, and make sure that a file can be written there.
+
+    Raises:
+        OSError: naming the folder, when it cannot be made or written to.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"probe.{secrets.token_hex(4)}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write into the folder: {error.strerror}. Choose another model_path", str(folder)) from error
+    return folder
+
+
+def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
+    """Replace a file by what ``write`` writes, atomically: a temporary file beside it, flushed to the disk, then renamed.
+
+    Whatever fails on the way, the file that was there stays as it was and no temporary file is left.
+
+    Raises:
+        OSError: naming the file that could not be written.
+    """
+    target = Path(path)
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"could not be written: {error.strerror}. What was there before is intact", str(target)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: FilePath, text: str) -> None:
+    """Replace a text file, atomically."""
+    write_file(path, lambda file: file.write(text.encode()))
+
+
+def save_weights(path: FilePath, weights: Mapping[str, Any]) -> None:
+    """Replace a ``state_dict`` on disk, atomically; ``torch.load(path, weights_only=True)`` reads it on any device."""
+    on_cpu = {name: value.detach().cpu() if isinstance(value, torch.Tensor) else value for name, value in weights.items()}
+    write_file(path, lambda file: _torch_save(on_cpu, file))
+
+
+def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
+    try:
+        torch.save(weights, file)
+    except RuntimeError as error:  # torch reports a failing write as a RuntimeError, with the reason chained or lost
+        cause = error.__context__
+        raise cause if isinstance(cause, OSError) else OSError(None, str(error)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; not every system can open a folder."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,75 @@
+"""DeepFM. Guo, Tang, Ye, Li and He, *DeepFM: A Factorization-Machine based Neural Network for CTR Prediction*, IJCAI 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch_rechub.basic.features import EmbeddedFeature, Feature
+from torch_rechub.basic.layers import FM, LR, MLP, EmbeddingLayer
+from torch_rechub.models.base import RankingModel
+from torch_rechub.types import Features, Scores
+
+__all__ = ["DeepFM"]
+
+
+class DeepFM(RankingModel):
+    """A factorization machine and a deep network that share one embedding.
+
+    ``logit = y_linear + y_FM + y_DNN`` (eq. 1). Two deviations, both as in the existing package, so that weights go to and fro: the
+    linear part weighs the entries of the embeddings (one weight a feature and dimension) where the paper weighs ids, and the deep part
+    also reads dense columns as they are.
+
+    Args:
+        deep_features: columns that the network reads; embedded ones come first in its input, dense ones behind.
+        fm_features: sparse and sequence columns of the factorization machine, of one ``embed_dim``.
+        mlp_params: arguments of :class:`~torch_rechub.basic.layers.MLP`: ``dims``, ``dropout``, ``activation``.
+
+    Shape:
+        features ``{name: (B,) or (B, L)}`` -> probabilities ``(B,)``; a batch ``(x, y)`` -> the loss, a scalar.
+
+    Raises:
+        ValueError: when ``fm_features`` holds a dense feature, a sequence kept whole, or features of different widths.
+
+    Example:
+        >>> import torch
+        >>> from torch_rechub.basic.features import DenseFeature, SparseFeature
+        >>> sparse = [SparseFeature("user", 10, 4), SparseFeature("item", 20, 4)]
+        >>> model = DeepFM([*sparse, DenseFeature("age")], sparse, {"dims": [8], "dropout": 0.2})
+        >>> x = {"user": torch.tensor([1, 2]), "item": torch.tensor([3, 4]), "age": torch.tensor([0.5, 0.7])}
+        >>> model(x).shape, model((x, torch.tensor([0.0, 1.0]))).shape
+        (torch.Size([2]), torch.Size([]))
+    """
+
+    def __init__(self, deep_features: Sequence[Feature], fm_features: Sequence[Feature], mlp_params: Mapping[str, Any]) -> None:
+        super().__init__()
+        _check_fm_features(fm_features)
+        self.deep_features = list(deep_features)
+        self.fm_features = list(fm_features)
+        self.features = self.deep_features + self.fm_features
+        self.deep_dims = sum(feature.embed_dim for feature in deep_features)
+        self.fm_dims = sum(feature.embed_dim for feature in fm_features)
+        self.linear = LR(self.fm_dims)
+        self.fm = FM(reduce_sum=True)
+        self.embedding = EmbeddingLayer(self.features)
+        self.mlp = MLP(self.deep_dims, **mlp_params)
+
+    def logits(self, x: Features) -> Scores:
+        """Log-odds of a positive label, ``(B,)``."""
+        found = self.embedding.look_up(x, self.features)
+        embedded = found.stacked(self.fm_features)  # (B, F, D)
+        logit = self.linear(embedded.flatten(1)) + self.fm(embedded) + self.mlp(found.flat(self.deep_features))  # (B, 1)
+        return logit.squeeze(1)
+
+
+def _check_fm_features(features: Sequence[Feature]) -> None:
+    if not features:
+        raise ValueError("DeepFM: fm_features must hold at least one SparseFeature or SequenceFeature; got none.")
+    for feature in features:
+        if not isinstance(feature, EmbeddedFeature) or getattr(feature, "pooling", None) == "concat":
+            raise ValueError(
+                f"DeepFM: fm_features must be sparse, or sequences pooled by 'mean' or 'sum'; got {feature!r}. Move it to deep_features."
+            )
+    widths = {feature.name: feature.embed_dim for feature in features}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"DeepFM: fm_features must have one embed_dim (the products of eq. 2 need it); got {widths}.")

@@ -1,0 +1,9 @@
+"""Trainers: one loop, and for each task what its loss and metrics are."""
+
+from torch_rechub.trainers.ctr_trainer import CTRTrainer
+from torch_rechub.trainers.evaluation import evaluate, train_one_epoch
+from torch_rechub.trainers.history import History
+from torch_rechub.trainers.state import TrainerState
+from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["CTRTrainer", "History", "Trainer", "TrainerState", "evaluate", "train_one_epoch"]

@@ -1,0 +1,178 @@
+"""What a trainer is made of: model, loss, optimizer, schedule, metrics and callbacks, put together and not yet moving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate, MetricLog, Progress
+from torch_rechub.basic.callback.learning_rate import Interval
+from torch_rechub.basic.loss_func import RegularizationLoss
+from torch_rechub.basic.metric import MetricSpec
+from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
+from torch_rechub.trainers.check_times import CheckTimes
+from torch_rechub.trainers.device import resolve_device
+from torch_rechub.trainers.evaluation import measure, predict_scores
+from torch_rechub.trainers.history import History
+from torch_rechub.trainers.inputs import check_arguments
+from torch_rechub.trainers.scoring import Direction, Scoring
+from torch_rechub.trainers.state import Requests, TrainerState
+from torch_rechub.trainers.train_step import TrainStep
+from torch_rechub.types import FilePath
+
+if TYPE_CHECKING:
+    from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["Assembly"]
+
+NEVER = 2**62  # the patience of a stopper that keeps the best weights and never stops
+CallbackT = TypeVar("CallbackT", bound=Callback)
+
+
+class Assembly:
+    """The parts of a :class:`~torch_rechub.trainers.trainer.Trainer`, whose docstring says what the arguments mean."""
+
+    #: What a check measures unless ``metrics`` says otherwise.
+    default_metrics: tuple[MetricSpec, ...] = ()
+    #: Whether the task's own criterion wants labels in [0, 1].
+    binary_labels: bool = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer_fn: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        regularization_params: Mapping[str, float] | None = None,
+        scheduler_fn: Callable[..., Any] | None = None,
+        scheduler_params: Mapping[str, Any] | None = None,
+        n_epoch: int = 10,
+        earlystop_patience: int | None = 10,
+        device: str | torch.device = "cpu",
+        gpus: Sequence[int] | None = None,
+        loss_mode: bool = True,
+        model_path: FilePath | None = "./",
+        model_logger: Any = None,
+        *,
+        metrics: Sequence[MetricSpec] | None = None,
+        monitor: str | None = None,
+        mode: Direction | None = None,
+        val_every: float | None = None,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        callbacks: Sequence[Callback] = (),
+        scheduler_interval: Interval | None = None,
+        progress: bool = True,
+    ) -> None:
+        check_arguments(model, n_epoch, accumulate, clip_norm, gpus)
+        self.device = resolve_device(device)
+        self.model = model.to(self.device)
+        self.n_epoch, self.accumulate, self.clip_norm = n_epoch, accumulate, clip_norm
+        self.loss_mode, self.model_path = loss_mode, model_path
+        self.check_times = CheckTimes(val_every)
+        self.state, self.history, self.requests = TrainerState(), History(), Requests()
+        self.total_steps: int | None = None
+        self.validates = False
+        self.criterion: Any = self.default_criterion()
+        self._default_criterion = self.criterion
+        self.regularization = RegularizationLoss(**(regularization_params or {}))
+        self.scoring = Scoring(self.default_metrics if metrics is None else metrics, monitor, mode)
+        built_in = [
+            EarlyStopper(NEVER if earlystop_patience is None else earlystop_patience),
+            None if scheduler_fn is None else LearningRate(scheduler_fn, scheduler_params, interval=scheduler_interval),
+            Checkpoint(),
+            None if model_logger is None else MetricLog(model_logger),
+            Progress() if progress else None,
+        ]
+        listed = with_built_ins(list(callbacks), [callback for callback in built_in if callback is not None])
+        self.callbacks = CallbackList(listed, cast("Trainer", self))
+        self._optimizer_fn = optimizer_fn
+        self._optimizer_params = dict({"lr": 1e-3} if optimizer_params is None else optimizer_params)
+        self.make_optimizer()
+
+    def default_criterion(self) -> Any:
+        """The task's loss, for readers of ``trainer.criterion``."""
+        raise NotImplementedError
+
+    def make_optimizer(self) -> None:
+        """A new optimizer and, unless it must know the number of steps first, a new scheduler for it."""
+        self.optimizer = self._optimizer_fn(self.model.parameters(), **self._optimizer_params)
+        self.used = False
+        schedule = self.callback(LearningRate)
+        self.scheduler: Any = None
+        if schedule is not None and not schedule.needs_length():
+            self.scheduler = schedule.make(self.optimizer, self.direction(schedule.monitor))
+
+    def train_step(self) -> TrainStep:
+        """Model and losses in the module that the loop runs."""
+        criterion = None if self.criterion is self._default_criterion else self.criterion
+        return TrainStep(self.model, criterion, self.regularization, self.loss_mode)
+
+    @property
+    def wants_binary_labels(self) -> bool:
+        """Whether labels outside [0, 1] are an error: only under the task's own criterion."""
+        return self.binary_labels and self.criterion is self._default_criterion
+
+    def callback(self, kind: type[CallbackT]) -> CallbackT | None:
+        """The last callback of a class, which is the one in the built-in's place."""
+        return next((own for own in reversed(self.callbacks.callbacks) if isinstance(own, kind)), None)
+
+    @property
+    def early_stopper(self) -> EarlyStopper:
+        """The callback that keeps the best weights and decides on stopping."""
+        found = self.callback(EarlyStopper)
+        assert found is not None
+        return found
+
+    @property
+    def evaluate_fn(self) -> Callable[..., Any]:
+        """A function of two 1-D arrays ``(y_true, y_pred)``; assign one and it is recorded under its name, and decides."""
+        return self.scoring.function
+
+    @evaluate_fn.setter
+    def evaluate_fn(self, function: Callable[..., Any]) -> None:
+        self.scoring.function = function
+
+    @property
+    def monitor(self) -> str:
+        """The name of the metric that decides."""
+        return self.scoring.monitor
+
+    def direction(self, monitor: str | None = None, given: Direction | None = None) -> Direction:
+        """Where a metric's best lies, "max" or "min"; the monitored one by default."""
+        return self.scoring.direction(monitor, given)
+
+    def evaluate(self, model: nn.Module, data_loader: Iterable[Any]) -> float:
+        """The monitored metric of ``model`` on a loader's rows; our loaders are read in stored order."""
+        metric = self.scoring.of()
+        return measure(model, data_loader, [metric], self.device, self.loss_mode)[metric.name]
+
+    def predict(self, model: nn.Module, data_loader: Iterable[Any]) -> np.ndarray[Any, Any]:
+        """The model's probability of each row, ``(N,)``, in the loader's row order (stored order for ours)."""
+        return predict_scores(model, data_loader, self.device, self.loss_mode)
+
+    def weights(self) -> dict[str, Any]:
+        """The model's ``state_dict``."""
+        return self.model.state_dict()
+
+    def load_weights(self, weights: Mapping[str, Any]) -> None:
+        """Put weights back into the model."""
+        self.model.load_state_dict(weights)
+
+    def settings(self) -> dict[str, Any]:
+        """What a logger records of the run."""
+        return {
+            "model": type(self.model).__name__,
+            "optimizer": type(self.optimizer).__name__,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "n_epoch": self.n_epoch,
+            "earlystop_patience": self.early_stopper.patience,
+            "monitor": self.monitor,
+            "loss_mode": self.loss_mode,
+            "accumulate": self.accumulate,
+            "clip_norm": self.clip_norm,
+            "device": str(self.device),
+        }

@@ -1,0 +1,113 @@
+"""Reading a loader with a model that does not learn: metrics and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torch_rechub.basic.batch import Parts, split_batch
+from torch_rechub.basic.metric import AUC, Metric
+from torch_rechub.data.loader import TableLoader
+from torch_rechub.trainers.train_step import TrainStep, probabilities
+
+__all__ = ["evaluate", "measure", "predict_scores", "train_one_epoch"]
+
+
+def evaluate(model: nn.Module, loader: Iterable[Any]) -> float:
+    """The model's AUC on a loader's rows; our loaders are read in stored order, and the model is left in the mode it was in.
+
+    Args:
+        model: maps features to probabilities.
+        loader: yields ``(x, y)`` or ``(x, y, weight)``.
+
+    Raises:
+        ValueError: when there are no rows or no labels.
+    """
+    metric = AUC()
+    return measure(model, loader, [metric], device_of(model))[metric.name]
+
+
+def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.optim.Optimizer) -> float:
+    """One pass over ``loader`` with the binary cross-entropy; returns the mean loss over rows.
+
+    Raises:
+        ValueError: when there are no rows or no labels.
+    """
+    model.train()
+    device, step = device_of(model), TrainStep(model)
+    total, n_row = torch.zeros((), dtype=torch.float32, device=device), 0
+    for batch in loader:
+        x, y, weight = split_batch(batch).to(device)
+        optimizer.zero_grad()
+        loss = step(x, y, weight)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(y)  # type: ignore[arg-type]
+        n_row += len(y)  # type: ignore[arg-type]
+    if n_row == 0:
+        raise ValueError("The loader yields no batch: there is nothing to train on.")
+    return total.item() / n_row
+
+
+def measure(
+    model: nn.Module,
+    loader: Iterable[Any],
+    metrics: Sequence[Metric],
+    device: torch.device,
+    loss_mode: bool = True,
+    after_batch: Callable[[], None] | None = None,
+) -> dict[str, float]:
+    """Each metric's value over a loader's rows."""
+    fresh = [metric.empty() for metric in metrics]
+    n_batch = 0
+    with evaluating(model):
+        for x, y, weight in batches_in_order(loader, device):
+            if y is None:
+                raise ValueError("Evaluation needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
+            scores = probabilities(model, x, loss_mode)
+            for metric in fresh:
+                metric.update(y, scores, weight, x)
+            n_batch += 1
+            if after_batch is not None:
+                after_batch()
+        if n_batch == 0:
+            raise ValueError("The loader yields no batch: there is nothing to evaluate.")
+        return {metric.name: metric.compute() for metric in fresh}
+
+
+def predict_scores(model: nn.Module, loader: Iterable[Any], device: torch.device, loss_mode: bool = True) -> np.ndarray[Any, Any]:
+    """The model's score of each row, ``(N,)`` float32, in the loader's row order."""
+    with evaluating(model):
+        scores: list[Tensor] = [probabilities(model, batch.x, loss_mode) for batch in batches_in_order(loader, device)]
+        if not scores:
+            raise ValueError("The loader yields no batch: there is nothing to predict.")
+        return torch.cat(scores).cpu().numpy()
+
+
+def batches_in_order(loader: Iterable[Any], device: torch.device) -> Generator[Parts, None, None]:
+    """A loader's batches on ``device``: ours in stored order and without moving their epoch, foreign ones as they come."""
+    walked = loader.in_order() if isinstance(loader, TableLoader) else loader
+    for batch in walked:
+        yield split_batch(batch).to(device)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Generator[None, None, None]:
+    """Evaluation mode without gradients; afterwards the mode that was."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters lie."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

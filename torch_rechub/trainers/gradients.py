@@ -1,0 +1,52 @@
+"""Between backward and the optimizer: accumulation over several batches, and clipping."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from torch_rechub.optim.clip import clip_grad_norm_
+
+__all__ = ["Gradients"]
+
+
+class Gradients:
+    """Gradients of one optimizer step, gathered from one batch or several.
+
+    Accumulating k batches gives the gradient of one batch k times as large, also where the last group or batch is smaller or rows are
+    weighted: each batch counts by its rows (or the sum of their weights).
+
+    Args:
+        model: whose parameters collect the gradients.
+        accumulate: batches a step.
+        clip_norm: largest 2-norm of all gradients together; None leaves them as they are.
+    """
+
+    def __init__(self, model: nn.Module, accumulate: int = 1, clip_norm: float | None = None) -> None:
+        self.model = model
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.n_batch = 0
+        self._size: Tensor | float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether a whole group of batches has been gathered."""
+        return self.n_batch == self.accumulate
+
+    def add(self, loss: Tensor, size: Tensor | float) -> None:
+        """Backward through the loss of one batch of ``size`` rows (or sum of weights)."""
+        if self.accumulate > 1:
+            loss = loss * size
+            self._size = self._size + size
+        loss.backward()
+        self.n_batch += 1
+
+    def finish(self) -> None:
+        """Make the gathered gradients those of the mean loss, and clip them."""
+        if self.accumulate > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(self._size)
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.n_batch, self._size = 0, 0.0
