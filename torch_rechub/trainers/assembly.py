@@ -150,6 +150,10 @@ class Assembly:
         metric = self.scoring.of()
         return measure(model, data_loader, [metric], self.device, self.loss_mode)[metric.name]
 
+    def measure(self, model: nn.Module, data_loader: Iterable[Any]) -> dict[str, float]:
+        """Every metric of the trainer, by name, of ``model`` on a loader's rows."""
+        return measure(model, data_loader, self.scoring.metrics, self.device, self.loss_mode)
+
     def predict(self, model: nn.Module, data_loader: Iterable[Any]) -> np.ndarray[Any, Any]:
         """The model's probability of each row, ``(N,)``, in the loader's row order (stored order for ours)."""
         return predict_scores(model, data_loader, self.device, self.loss_mode)

@@ -1,0 +1,1 @@
+"""Published accuracy, reproduced by one command: ``python -m benchmarks.accuracy``."""
