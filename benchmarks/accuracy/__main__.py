@@ -36,7 +36,7 @@ def run(frappe, seed, embedding_l2, device):
         optimizer_params={"lr": 1e-3},
         regularization_params={"embedding_l2": embedding_l2 / 2},
         scheduler_fn=torch.optim.lr_scheduler.ReduceLROnPlateau,
-        scheduler_params={"factor": 0.1, "patience": 0},
+        scheduler_params={"factor": 0.1, "patience": 0, "threshold": 0.0},
         n_epoch=100,
         earlystop_patience=2,
         device=device,

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from torch_rechub.basic.features import EmbeddedFeature
 from torch_rechub.basic.initializers import Initializer
+from torch_rechub.basic.layers.rows_view import RowsView
 
-__all__ = ["EmbeddingTable", "RowOwner"]
+__all__ = ["EmbeddingTable", "RowOwner", "table_of"]
 
 
 class RowOwner(Protocol):
@@ -70,6 +72,7 @@ class EmbeddingTable(nn.Module):
         padding = [self.slices[f.name].start + f.padding_idx for f in features if f.padding_idx is not None]
         self.register_buffer("padding_rows", torch.tensor(padding, dtype=torch.int64), persistent=False)
         self.owner: RowOwner | None = None
+        _alive.add(self)
 
     def forward(self, rows: Tensor) -> Tensor:
         flat = rows.reshape(-1)
@@ -83,10 +86,17 @@ class EmbeddingTable(nn.Module):
         return found.view(*rows.shape, self.weight.shape[1])  # (*, D)
 
     def rows_of(self, name: str) -> Tensor:
-        """The weight ``(vocab_size, D)`` of one feature: a view to read and write, or a copy while rows lag behind."""
-        if self.owner is not None and not self.owner.settled:
-            return self.owner.peek(self.slices[name])
-        return self.weight[self.slices[name]]
+        """The weight ``(vocab_size, D)`` of one feature to read and write: a view, or while rows lag a copy that hands writes on."""
+        part = self.slices[name]
+        if self.owner is None or self.owner.settled:
+            return self.weight[part]
+        owner = self.owner
+
+        def rows() -> Tensor:
+            self.settle()
+            return self.weight[part]
+
+        return RowsView.of(_Peek.apply(self.weight, part, owner), rows)
 
     def settle(self) -> None:
         """Bring all rows up to date in place; nothing to do while no row-wise optimizer owns the table."""
@@ -101,6 +111,10 @@ class EmbeddingTable(nn.Module):
             state["_parameters"] = dict(self._parameters, weight=caught_up)
         return state
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _alive.add(self)
+
     def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingTable:
         self.settle()
         return super()._apply(fn, recurse)
@@ -114,6 +128,29 @@ class EmbeddingTable(nn.Module):
     def extra_repr(self) -> str:
         rows, width = self.weight.shape
         return f"{rows} x {width}, features={list(self.slices)}"
+
+
+_alive: WeakSet[EmbeddingTable] = WeakSet()
+
+
+def table_of(parameter: Tensor) -> EmbeddingTable | None:
+    """The table whose weight ``parameter`` is, None where it is no table's."""
+    return next((table for table in _alive if table.weight is parameter), None)
+
+
+class _Peek(torch.autograd.Function):
+    """A copy of some rows as they would be up to date, whose gradient reaches the table's weight."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, part: slice, owner: RowOwner) -> Tensor:
+        ctx.part, ctx.shape = part, weight.shape
+        return owner.peek(part)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        dense = grad_outputs[0].new_zeros(ctx.shape)
+        dense[ctx.part] = grad_outputs[0]
+        return dense, None, None
 
 
 class _DenseLookup(torch.autograd.Function):
