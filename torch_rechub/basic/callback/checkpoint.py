@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.storage import make_folder, save_weights
@@ -26,23 +26,26 @@ class Checkpoint(Callback):
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self.on_disk = False
+        self.on_disk: dict[str, Any] | None = None  # the record of the check whose weights the file holds
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.folder = None if trainer.model_path is None else make_folder(trainer.model_path)
-        self.on_disk = False
+        self.on_disk = None
 
     def on_validation_end(self, trainer: Trainer) -> None:
         if trainer.state.is_best:
-            self.on_disk = False
             trainer.request_save("best weights so far")
 
     def save(self, trainer: Trainer) -> None:
-        if self.folder is not None and trainer.state.is_best and not self.on_disk:
-            save_weights(self.folder / "model.pth", trainer.weights())
-            self.on_disk = True
+        if trainer.state.is_best and self.on_disk is not trainer.history.best:
+            self._write(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if self.folder is not None and not self.on_disk and trainer.state.step:
+        best = trainer.history.best
+        if trainer.state.step and (best is None or self.on_disk is not best):
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if self.folder is not None:
             save_weights(self.folder / "model.pth", trainer.weights())
-            self.on_disk = True
+            self.on_disk = trainer.history.best

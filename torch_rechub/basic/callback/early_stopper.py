@@ -63,8 +63,8 @@ class EarlyStopper(Callback):
     def __init__(
         self,
         patience: int,
-        mode: Literal["max", "min"] | None = None,
         *,
+        mode: Literal["max", "min"] | None = None,
         min_delta: float = 0.0,
         monitor: str | None = None,
         start_from: int = 0,
@@ -92,7 +92,6 @@ class EarlyStopper(Callback):
         self._has_best = False
         self._reference = self.baseline
         self._in_trainer = False
-        self._interrupted = False
 
     def stop_training(self, val_auc: float, weights: Any) -> bool:
         """Look at one check.
@@ -106,10 +105,10 @@ class EarlyStopper(Callback):
         """
         value = _number(val_auc)
         is_best = math.isfinite(value) and (not self._has_best or self._better(value, self.best_auc, 0.0))
-        counted, reason = self._judge(value)
-        if is_best:
+        if is_best:  # before anything else is touched: broken off within the copy, the check can be looked at again
             self._keep(weights)
             self.best_auc, self._has_best = value, True
+        counted, reason = self._judge(value)
         self.checks.append(Check(value, is_best, counted, self.trial_counter, reason))
         return self.trial_counter >= self.patience
 
@@ -132,10 +131,11 @@ class EarlyStopper(Callback):
         return value - than > margin if self.mode == "max" else than - value > margin
 
     def _keep(self, weights: Any) -> None:
-        """Copy the weights: by hand always into a fresh copy, in a trainer into the buffer of the last improvement."""
-        self._interrupted = True
-        self.best_weights = copy_weights(weights, into=self.best_weights if self._in_trainer else None)
-        self._interrupted = False
+        """Copy the weights: by hand always into a fresh copy, in a trainer into the memory of the last best, which ends there."""
+        buffer = None
+        if self._in_trainer:
+            buffer, self.best_weights = self.best_weights, None
+        self.best_weights = copy_weights(weights, into=buffer)
 
     @property
     def sentence(self) -> str:
@@ -155,10 +155,9 @@ class EarlyStopper(Callback):
         trainer.history[-1].update(is_best=self.checks[-1].is_best, trial_counter=self.trial_counter, verdict=self.checks[-1].reason)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if self._interrupted:  # broken off within a copy: the model itself still holds what was being copied
-            self._keep(trainer.weights())
-            self.best_auc = trainer.state.metrics[self.monitor or trainer.monitor]
-        elif self._has_best:
+        if trainer.validates and len(self.checks) < len(trainer.history):  # broken off between measuring and deciding:
+            self.on_validation_end(trainer)  # the model still holds what was measured
+        if self._has_best:
             trainer.load_weights(self.best_weights)
         self._in_trainer = False
 
@@ -184,15 +183,15 @@ class EarlyStopper(Callback):
         return f"EarlyStopper(patience={self.patience}, mode={self.mode!r}{rest})"
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, name: str = "the monitored value") -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"EarlyStopper: the monitored value must be one number; got {value!r}.") from error
+        raise TypeError(f"EarlyStopper: {name} must be one number; got {value!r}.") from error
 
 
 def _finite(name: str, value: float) -> float:
-    number = _number(value)
+    number = _number(value, name)
     if not math.isfinite(number):
         raise ValueError(f"EarlyStopper: {name} must be finite; got {value!r}.")
     return number
