@@ -1,4 +1,4 @@
-"""Clipping by the norm of all gradients together, exact for row-sparse ones as well."""
+"""Clipping by the norm of all gradients together, row gradients included."""
 
 from __future__ import annotations
 
@@ -7,46 +7,57 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from torch_rechub.optim.rows import coalesced
+
 __all__ = ["clip_grad_norm_"]
 
 
-def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> Tensor:
-    """Scale all gradients in place so that their joint 2-norm is at most ``max_norm``.
+@torch.no_grad()
+def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients in place so that their total 2-norm is at most ``max_norm``; torch's own refuses sparse gradients.
 
-    Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent neural networks*, ICML 2013, Algorithm 1. Torch's own refuses
-    the row-sparse gradients of embedding tables; here their rows are added up first, so the norm is that of the dense gradient.
+    ``g *= min(1, max_norm / (norm + 1e-6))`` (Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent neural networks*,
+    ICML 2013, section 3.2; 1e-6 as in torch). A sparse gradient is summed by rows first, so the norm is that of the dense one. Nothing
+    waits for the device. A norm that is not finite reaches all gradients, as in torch.
 
     Args:
-        parameters: those whose ``.grad`` is clipped; one without a gradient is passed over.
-        max_norm: the largest norm allowed.
+        parameters: what has the gradients; those without one are left out.
+        max_norm: the largest norm, > 0.
 
     Returns:
-        The norm before clipping, a scalar on the gradients' device; nothing waits for it.
+        The total norm before clipping, ``()``.
 
     Example:
-        >>> w = torch.zeros(2, requires_grad=True)
-        >>> w.grad = torch.tensor([3.0, 4.0])
-        >>> clip_grad_norm_([w], 1.0), w.grad
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, 4.0])
+        >>> clip_grad_norm_([weight], max_norm=1.0), weight.grad
         (tensor(5.), tensor([0.6000, 0.8000]))
     """
-    given = [parameters] if isinstance(parameters, Tensor) else parameters
-    holders = [parameter for parameter in given if parameter.grad is not None]
-    if not holders:
-        return torch.zeros(())
-    values = [_values(parameter) for parameter in holders]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value).to(values[0].device) for value in values]))
-    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for value in values:
-        value.mul_(scale.to(value.device))
-    return norm
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    grads = [_values(parameter) for parameter in parameters if parameter.grad is not None]
+    if not grads:
+        return torch.tensor(0.0)
+    device = grads[0].device
+    by_device: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for grad in grads:
+        by_device.setdefault((grad.device, grad.dtype), []).append(grad)
+    norms = [norm.to(device) for group in by_device.values() for norm in torch._foreach_norm(group, 2.0)]
+    total = torch.linalg.vector_norm(torch.stack(norms))
+    scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
+    for group in by_device.values():
+        torch._foreach_mul_(group, scale.to(group[0].device))
+    return total
 
 
 def _values(parameter: Tensor) -> Tensor:
-    """The numbers of a gradient, as memory that can be scaled in place."""
+    """The numbers of a gradient, each row once: what is changed here is changed in the gradient."""
     grad = parameter.grad
     assert grad is not None
     if not grad.is_sparse:
         return grad
     if not grad.is_coalesced():
-        parameter.grad = grad = grad.coalesce()
+        rows, values = coalesced(grad)
+        indices = rows[None] if rows.ndim == 1 else rows
+        grad = torch.sparse_coo_tensor(indices, values, grad.shape, is_coalesced=True, check_invariants=False)
+        parameter.grad = grad
     return grad._values()

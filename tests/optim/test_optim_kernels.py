@@ -1,0 +1,121 @@
+"""Both paths of the kernels give the same rows and, to float32 rounding, the same numbers."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from adam_oracle import backward, make_gradients, make_table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torch_rechub.optim import AdamW, use_kernels
+from torch_rechub.optim.kernels import AdamStep, kernels_for, numba_cpu, torch_any
+from torch_rechub.optim.missed import MissedSteps
+
+PATHS = [torch_any, numba_cpu]
+
+
+@given(rows=st.lists(st.integers(0, 30), max_size=60), seed=st.integers(0, 100))
+@settings(max_examples=50, deadline=None)
+def test_unique_gather_and_accumulate_agree_with_numpy(rows, seed):
+    """Distinct rows ascending with the place of each, whatever the scratch held before; gathering and summing by them."""
+    asked = torch.tensor(rows, dtype=torch.int64)
+    slot = torch.from_numpy(np.random.default_rng(seed).integers(0, 40, 31).astype(np.int32))
+    weight, grad = torch.randn(31, 5), torch.randn(len(rows), 5)
+    expected, places = np.unique(np.array(rows, dtype=np.int64), return_inverse=True)
+    sums = np.zeros((len(expected), 5))
+    np.add.at(sums, places, grad.numpy())
+    for path in PATHS:
+        distinct, inverse = path.unique(asked, slot)
+        assert distinct.tolist() == expected.tolist()
+        assert inverse.tolist() == places.tolist()
+        assert torch.equal(path.gather(weight, asked), weight[asked])
+        np.testing.assert_allclose(path.accumulate(grad, inverse, len(distinct)).numpy(), sums, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("wrong", [-1, 31])
+def test_rows_outside_the_table_are_an_error(path, wrong):
+    """Never a neighbour's memory."""
+    with pytest.raises(IndexError, match=f"rows must be >= 0 and < 31.*{wrong}"):
+        path.unique(torch.tensor([3, wrong]), torch.zeros(31, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.999])
+def test_catch_up_and_update_agree(decay):
+    """Rows left at many different steps, some of them now; rows that are not asked for stay as they are."""
+    missed = MissedSteps(40, 0.9, 0.999, 1e-8)
+    for s in range(900):
+        missed.append(1e-3 * (1 + s % 3), 0.9, decay)
+    torch.manual_seed(0)
+    start = [
+        torch.randn(60, 16),
+        torch.randn(60, 16) * 1e-3,
+        torch.rand(60, 16) ** 8 * 1e-5,
+        torch.randint(40, 941, (60,), dtype=torch.int32),
+    ]
+    start[3][:5] = missed.now
+    rows, grad = torch.arange(0, 60, 2), torch.randn(30, 16)
+    results = []
+    for path in PATHS:
+        w, m, v, last = (tensor.clone() for tensor in start)
+        path.adam_catch_up(w, m, v, last, rows, missed)
+        assert torch.equal(w[1::2], start[0][1::2])
+        assert torch.equal(w[[0, 2, 4]], start[0][[0, 2, 4]])
+        assert (last[::2] == missed.now).all()
+        path.adam_update(w, m, v, last, rows, grad, AdamStep(missed.now + 1, 1e-2, 0.9, 0.999, 1e-8, decay))
+        results.append((w, m, v, last))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=1e-9)
+
+
+def test_whole_runs_agree():
+    """Three hundred steps with both paths end in the same weights."""
+    ends = []
+    for choice in ("torch", "numba"):
+        table = make_table()
+        with use_kernels(choice):
+            optimizer = AdamW(table.parameters(), lr=1e-2)
+            for rows, grad in make_gradients(300):
+                optimizer.zero_grad()
+                backward(table, rows, grad)
+                optimizer.step()
+            optimizer.detach()
+        ends.append(table.weight)
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
+
+
+def test_the_choice_of_kernels_holds_until_the_end_of_with():
+    """And "auto" takes the compiled ones for float32 on the CPU only."""
+    table = torch.zeros(2, 2)
+    with use_kernels("torch"):
+        assert kernels_for(table) is torch_any
+        with use_kernels("numba"):
+            assert kernels_for(table) is numba_cpu
+        assert kernels_for(table) is torch_any
+    assert kernels_for(table) is numba_cpu
+    assert kernels_for(table.double()) is torch_any
+    with pytest.raises(ValueError, match="must be 'auto', 'torch' or 'numba'"):
+        use_kernels("fast")
+
+
+def test_without_numba_the_torch_path_is_taken_and_forcing_names_the_extra():
+    """Where numba cannot be found, training works and asking for it by name says how to install it."""
+    code = """
+import importlib.util as util, sys
+find = util.find_spec
+util.find_spec = lambda name, *rest: None if name == "numba" else find(name, *rest)
+import torch
+from torch_rechub.optim.kernels import kernels_for, use_kernels
+assert kernels_for(torch.zeros(2, 2)).__name__.endswith("torch_any")
+assert "numba" not in sys.modules
+try:
+    use_kernels("numba")
+except ImportError as error:
+    assert "torch-rechub[fast]" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

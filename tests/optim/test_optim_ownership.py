@@ -1,0 +1,290 @@
+"""DESIGN section 3, Table: who may lag, when rows are brought up to date, and what the world outside sees."""
+
+import copy
+import logging
+import pickle
+
+import pytest
+import torch
+from adam_oracle import backward, dense, make_gradients, make_table
+
+from torch_rechub.basic.features import SparseFeature
+from torch_rechub.basic.layers.embedding import EmbeddingLayer
+from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.optim import FTRL, SGD, Adagrad, Adam, AdamW, RowWiseAdagrad, row_wise
+
+EVERY = [Adam, AdamW, SGD, Adagrad, RowWiseAdagrad, FTRL]
+MOVING = [Adam, AdamW, lambda params, lr: SGD(params, lr=lr, momentum=0.9), lambda params, lr: SGD(params, lr, 0.9, nesterov=True)]
+
+
+def train(optimizer, table, steps):
+    for rows, grad in steps:
+        optimizer.zero_grad()
+        backward(table, rows, grad)
+        optimizer.step()
+
+
+def lagging(kind=Adam):
+    table = make_table()
+    optimizer = kind(table.parameters(), lr=0.1)
+    train(optimizer, table, make_gradients(30))
+    assert not table.owner.settled
+    return table, optimizer
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_constructing_attaches_and_the_gradient_holds_the_rows_read(kind):
+    """By itself a table has a dense gradient; from construction until detach a coalesced sparse one of the distinct rows."""
+    table = make_table()
+    table(torch.tensor([5, 2, 5])).sum().backward()
+    assert not table.weight.grad.is_sparse
+    optimizer = kind(table.parameters(), lr=0.1)
+    optimizer.zero_grad()
+    table(torch.tensor([[5, 2], [5, 7]])).sum().backward()
+    grad = table.weight.grad
+    assert grad.is_coalesced()
+    assert grad.indices().tolist() == [[2, 5, 7]]
+    assert grad.values()[:, 0].tolist() == [1, 2, 1]
+    optimizer.detach()
+    optimizer.zero_grad()
+    table(torch.tensor([5, 2, 5])).sum().backward()
+    assert not table.weight.grad.is_sparse
+
+
+@pytest.mark.parametrize("kind", MOVING)
+def test_reading_without_training_moves_no_bit_and_sees_rows_up_to_date(kind):
+    """Evaluation, one feature's weight, pickle and deepcopy show what settling would give, and leave every bit where it lies."""
+    table, _ = lagging(kind)
+    before = [
+        table.weight.clone(),
+        *(x.clone() for x in table.owner.state.values() if isinstance(x, torch.Tensor)),
+        table.owner.last.clone(),
+    ]
+    with torch.no_grad():
+        seen = [table(torch.arange(12)), table.rows_of("a"), copy.deepcopy(table).weight, pickle.loads(pickle.dumps(table)).weight]
+    after = [table.weight, *(x for x in table.owner.state.values() if isinstance(x, torch.Tensor)), table.owner.last]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not torch.equal(table.weight, seen[0])
+    table.settle()
+    for weight in seen:
+        assert torch.equal(weight, table.weight)
+
+
+def test_a_copy_has_no_owner_and_trains_by_hand():
+    """A deep copy has a dense gradient, is known as a table, and leaves the first table's optimizer alone."""
+    table, _ = lagging()
+    twin = copy.deepcopy(table)
+    twin(torch.tensor([1])).sum().backward()
+    assert twin.owner is None
+    assert not twin.weight.grad.is_sparse
+    Adam(twin.parameters())
+    assert twin.owner is not None
+    assert table.owner is not twin.owner
+
+
+def test_one_owner_at_most_and_two_optimizers_in_turn_are_those_of_torch():
+    """Each stepped in turn re-attaches itself first, after the other has settled: the weights are those of two dense optimizers in turn."""
+    results = []
+    for kinds in ((Adam, SGD), (torch.optim.Adam, torch.optim.SGD)):
+        table = make_table()
+        first, second = kinds[0](table.parameters(), lr=1e-2), kinds[1](table.parameters(), lr=1e-2, momentum=0.9)
+        for t, (rows, grad) in enumerate(make_gradients(120)):
+            optimizer = first if t // 7 % 2 else second
+            optimizer.zero_grad()
+            backward(table, rows, grad)
+            optimizer.step()
+            if kinds[0] is Adam:
+                assert table.owner is optimizer._rows[table.weight]
+        table.settle()
+        results.append(table.weight)
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_torch_adam_by_hand_after_detach_and_ours_again():
+    """Detach, train with torch's Adam, attach again: moments stay, and torch's Adam can take over the state as it is."""
+    table, ours = lagging()
+    twin = copy.deepcopy(table)
+    ours.detach()
+    by_hand = torch.optim.Adam(twin.parameters(), lr=0.1)
+    by_hand.load_state_dict(copy.deepcopy(ours.state_dict()))
+    steps = make_gradients(40, seed=5)
+    ours.attach()
+    train(ours, table, steps)
+    train(by_hand, twin, steps)
+    ours.detach()
+    torch.testing.assert_close(table.weight, twin.weight, rtol=1e-4, atol=1e-6)
+    ours.load_state_dict(by_hand.state_dict())
+    torch.testing.assert_close(ours.state_dict()["state"][0]["exp_avg"], by_hand.state_dict()["state"][0]["exp_avg"])
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_dense_gradients_accumulated_ones_and_rows_not_read_are_exact(kind):
+    """A penalty on all rows, a backward while nobody owned the table, two lookups, two backwards: all as with a dense gradient."""
+    table, twin = make_table(), make_table()
+    optimizer, other = kind(table.parameters(), lr=1e-2), kind(twin.parameters(), lr=1e-2)
+    for t, (rows, grad) in enumerate(make_gradients(60)):
+        optimizer.zero_grad()
+        if t % 4 == 0:
+            ((table(rows) * grad).sum() + (table(rows.flip(0)) * grad).sum()).backward()
+        elif t % 4 == 1:
+            backward(table, rows, grad), backward(table, rows.flip(0), grad)
+        elif t % 4 == 2:
+            ((table(rows) * grad).sum() + (table(rows.flip(0)) * grad).sum() + 0 * table.weight.sum()).backward()
+            assert not table.weight.grad.is_sparse
+        else:
+            optimizer.detach()
+            backward(table, rows, grad), backward(table, rows.flip(0), grad)
+        optimizer.step()
+        twin.weight.grad = dense(rows, grad, 12) + dense(rows.flip(0), grad, 12)
+        other.step()
+    optimizer.detach()
+    other.detach()
+    torch.testing.assert_close(table.weight, twin.weight, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sparse_gradient_of_rows_not_read_is_exact():
+    """Rows that another process read are brought up to date by the step itself."""
+    table, twin = make_table(), make_table()
+    optimizer, other = Adam(table.parameters(), lr=1e-2), torch.optim.Adam(twin.parameters(), lr=1e-2)
+    for rows, grad in make_gradients(60):
+        both = torch.cat([rows, rows])
+        table.weight.grad = torch.sparse_coo_tensor(both[None], torch.cat([grad, grad]), table.weight.shape, check_invariants=False)
+        optimizer.step()
+        twin.weight.grad = 2 * dense(rows, grad, 12)
+        other.step()
+    optimizer.detach()
+    torch.testing.assert_close(table.weight, twin.weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_padding_rows_learn_nothing(kind):
+    """A padding row stays zero though it is read, and its gradient is zero."""
+    table = make_table(padding_idx=3)
+    with torch.no_grad():
+        table.weight[3] = 0
+    optimizer = kind(table.parameters(), lr=0.1)
+    for rows in ([3], [2, 3, 4], [0], [11, 3]):
+        optimizer.zero_grad()
+        table(torch.tensor(rows)).sum().backward()
+        assert not table.weight.grad.to_dense()[3].any()
+        assert table.weight.grad.to_dense()[rows[0]].any() == (rows[0] != 3)
+        optimizer.step()
+    table.settle()
+    assert not table.weight[3].any()
+
+
+def test_writes_from_outside_first_bring_all_rows_up_to_date():
+    """load_state_dict and a write into one feature's weight leave the other rows where Adam has them, settled, and are not lost."""
+    layer = EmbeddingLayer([SparseFeature("a", 6, 3), SparseFeature("b", 6, 3)])
+    table = layer.table_of("a")
+    optimizer = Adam(layer.parameters(), lr=0.1)
+    train(optimizer, table, make_gradients(30))
+    expected = layer.state_dict()["embed_dict.b.weight"].clone()
+    with torch.no_grad():
+        layer.embed_dict["a"].weight[2] = 7.0
+    assert table.owner.settled
+    assert layer.embed_dict["a"].weight[2].tolist() == [7.0] * 3
+    assert torch.equal(layer.embed_dict["b"].weight, expected)
+    train(optimizer, table, make_gradients(3))
+    layer.load_state_dict({"embed_dict.a.weight": torch.ones(6, 3), "embed_dict.b.weight": torch.zeros(6, 3)})
+    assert torch.equal(table.weight, torch.cat([torch.ones(6, 3), torch.zeros(6, 3)]))
+    assert table.owner.settled
+
+
+def test_tables_follow_to_another_type_and_train_on():
+    """After .double() rows are up to date, and training goes on in the new type."""
+    table, optimizer = lagging()
+    table.double()
+    assert table.owner.settled
+    optimizer.zero_grad()
+    table(torch.tensor([1, 2])).sum().backward()
+    optimizer.step()
+    assert optimizer.state[table.weight]["exp_avg"].dtype is torch.float64
+
+
+@pytest.mark.parametrize(
+    "options", [{"weight_decay": 0.1}, {"amsgrad": True}, {"maximize": True}, {"betas": (0.9999, 0.999)}, {"eps": 0.0}]
+)
+def test_what_moves_every_row_takes_torchs_dense_path_and_says_so_once(options, caplog):
+    """Coupled decay and the like leave the table alone: torch's own bits, one line of information."""
+    table, twin = make_table(), make_table()
+    with caplog.at_level(logging.INFO, logger="torch_rechub"):
+        optimizer, torchs = Adam(table.parameters(), lr=0.1, **options), torch.optim.Adam(twin.parameters(), lr=0.1, fused=True, **options)
+        train(optimizer, table, make_gradients(10))
+    train(torchs, twin, make_gradients(10))
+    assert table.owner is None
+    assert torch.equal(torch.nan_to_num(table.weight), torch.nan_to_num(twin.weight))
+    assert len([record for record in caplog.records if "densely" in record.message]) == 1
+
+
+def test_decay_that_comes_and_goes_stays_exact():
+    """Coupled decay switched on for some steps: rows settle, the dense path takes over, and rows come back after."""
+    table, twin = make_table(), make_table()
+    optimizer, torchs = Adam(table.parameters(), lr=1e-2), torch.optim.Adam(twin.parameters(), lr=1e-2)
+    for t, (rows, grad) in enumerate(make_gradients(90)):
+        for each in (optimizer, torchs):
+            each.param_groups[0]["weight_decay"] = 0.1 if 30 <= t < 60 else 0.0
+        train(optimizer, table, [(rows, grad)])
+        train(torchs, twin, [(rows, grad)])
+        assert (table.owner is None) == (30 <= t < 60)
+    optimizer.detach()
+    torch.testing.assert_close(table.weight, twin.weight, rtol=1e-4, atol=1e-6)
+
+
+def test_a_closure_is_called_once_and_a_step_without_gradient_moves_nothing():
+    """As in torch: the closure's loss comes back; a table without a gradient keeps its place and its time."""
+    table = make_table()
+    optimizer = Adam(table.parameters())
+    before = table.weight.clone()
+    optimizer.step()
+    assert torch.equal(table.weight, before)
+    assert optimizer.state[table.weight]["step"] == 0
+
+    def closure():
+        optimizer.zero_grad()
+        loss = table(torch.tensor([1])).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) == before[1].sum()
+    assert optimizer.state[table.weight]["step"] == 1
+
+
+def test_groups_added_later_and_frozen_tables():
+    """add_param_group attaches too; a table that is not trained keeps no owner."""
+    table, later = make_table(), make_table(seed=1)
+    frozen = EmbeddingTable([SparseFeature("f", 3, 2)], trainable=False)
+    optimizer = Adam([*table.parameters(), *frozen.parameters()])
+    optimizer.add_param_group({"params": later.parameters(), "lr": 1.0})
+    assert later.owner is not None
+    assert frozen.owner is None
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_bad_arguments_are_refused(kind):
+    """As torch refuses them; a tensor as rate by name."""
+    params = list(make_table().parameters())
+    with pytest.raises(ValueError, match=r"lr|learning rate"):
+        kind(params, lr=-1.0)
+    with pytest.raises(TypeError, match="lr must be a number"):
+        kind(params, lr=torch.tensor(0.1))
+    with pytest.raises(TypeError, match="state_dict"):
+        copy.deepcopy(kind(params))
+
+
+def test_adam_checks_betas_eps_and_decay_as_torch():
+    """Each out of range."""
+    params = list(make_table().parameters())
+    for options in ({"betas": (1.0, 0.9)}, {"betas": (0.9, 1.0)}, {"eps": -1.0}, {"weight_decay": -1.0}):
+        with pytest.raises(ValueError, match="Invalid"):
+            Adam(params, **options)
+
+
+def test_row_wise_names_ours_where_the_mathematics_is_the_same():
+    """Torch's four with arguments that ours take; nothing for others, tensors and unknown arguments."""
+    for torchs, ours in ((torch.optim.Adam, Adam), (torch.optim.AdamW, AdamW), (torch.optim.SGD, SGD), (torch.optim.Adagrad, Adagrad)):
+        assert row_wise(torchs, {"lr": 0.1, "weight_decay": 0.0}) is ours
+    assert row_wise(torch.optim.RMSprop, {}) is None
+    assert row_wise(torch.optim.Adam, {"lr": torch.tensor(0.1)}) is None
+    assert row_wise(torch.optim.Adam, {"unknown": 1}) is None
+    assert row_wise(lambda params: None, {}) is None

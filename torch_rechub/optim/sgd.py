@@ -1,0 +1,185 @@
+"""Stochastic gradient descent, with momentum exactly, at the cost of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.optim.base import RowOptimizer
+from torch_rechub.optim.rows import TableRows
+
+__all__ = ["SGD"]
+
+FORGOTTEN = 1e-12  #: momentum that has shrunk to this part counts as zero
+
+
+@dataclass
+class Drift:
+    """How far a row left at step ``t`` has drifted since: by ``distance[t] * buffer``, and its buffer is now ``left[t] * buffer``.
+
+    With momentum mu_s and rate lr_s of step s: ``left[t] = prod mu_s`` and ``distance[t] = sum lr_s prod_{t < j <= s} mu_j`` over the
+    steps s after t (with Nesterov's momentum each term has one more mu_s): both are running products and sums.
+    """
+
+    start: int
+    now: int = field(init=False)
+    first: int = field(init=False, default=0)
+    left: Tensor = field(init=False)
+    distance: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.now = self.start
+        self.left, self.distance = torch.ones(256, dtype=torch.float64), torch.zeros(256, dtype=torch.float64)
+
+    def append(self, lr: float, momentum: float, nesterov: bool) -> None:
+        """Take one more step."""
+        end = self.now - self.start + 1
+        if end + 1 > len(self.left):
+            self.left = torch.cat([self.left, torch.ones_like(self.left)])
+            self.distance = torch.cat([self.distance, torch.zeros_like(self.distance)])
+        left = self.left[self.first : end].mul_(momentum)
+        self.distance[self.first : end].add_(left, alpha=lr * momentum if nesterov else lr)
+        gone = self.first + int((left < FORGOTTEN).sum())
+        self.left[self.first : gone] = 0.0
+        self.first = gone
+        self.now += 1
+
+
+class SGDRows(TableRows):
+    """A table under SGD: without momentum rows stay where they are, with it they drift by a geometric sum."""
+
+    def __init__(self, table: EmbeddingTable, state: dict[str, Any]) -> None:
+        super().__init__(table, state)
+        self.last = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
+        self.drift: Drift | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.drift is None
+
+    def peek(self, rows: Tensor | slice) -> Tensor:
+        w = self.weight[rows].clone()
+        if self.drift is None:
+            return w
+        self.follow()
+        distance, _ = self._since(self.last[rows])
+        return w.sub_(self.state["momentum_buffer"][rows] * distance.to(w.dtype))
+
+    def settle(self) -> None:
+        if self.drift is not None:
+            self.catch_up(torch.arange(len(self.last), device=self.last.device))
+            self.drift = None
+            self.last.zero_()
+
+    def catch_up(self, rows: Tensor) -> None:
+        if self.drift is None:
+            return
+        buffer = self.state["momentum_buffer"]
+        moving = buffer.index_select(0, rows)
+        distance, left = self._since(self.last.index_select(0, rows))
+        with torch.no_grad():
+            self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).sub_(moving * distance.to(moving.dtype)))
+        buffer.index_copy_(0, rows, moving.mul_(left.to(moving.dtype)))
+        self.last.index_fill_(0, rows, self.drift.now)
+
+    def _since(self, last: Tensor) -> tuple[Tensor, Tensor]:
+        """``distance`` and ``left`` of rows ``(n, 1)`` left at steps ``last``."""
+        assert self.drift is not None
+        t = last.long() - self.drift.start
+        return self.drift.distance.to(t.device)[t][:, None], self.drift.left.to(t.device)[t][:, None]
+
+    def step(self, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        lr, momentum = float(group["lr"]), group["momentum"]
+        if not momentum:  # torch then leaves its buffer as it is
+            self.settle()
+            self.weight.index_add_(0, rows, grad, alpha=-lr)
+            return
+        self.catch_up(rows)
+        fresh = 1 - group["dampening"]
+        if self.state.get("momentum_buffer") is None:  # torch starts the buffer with the whole first gradient
+            self.state["momentum_buffer"], fresh = torch.zeros_like(self.weight), 1.0
+        drift = self.drift or Drift(0)
+        buffer = self.state["momentum_buffer"]
+        moving = buffer.index_select(0, rows).mul_(momentum).add_(grad, alpha=fresh)
+        buffer.index_copy_(0, rows, moving)
+        moving = moving.mul(momentum).add_(grad) if group["nesterov"] else moving
+        self.weight.index_add_(0, rows, moving, alpha=-lr)
+        drift.append(lr, momentum, group["nesterov"])
+        self.last.index_fill_(0, rows, drift.now)
+        self.drift = drift
+
+    def lag(self) -> dict[str, Any]:
+        assert self.drift is not None
+        used = self.drift.now + 1
+        tables = {"left": self.drift.left[:used].clone(), "distance": self.drift.distance[:used].clone()}
+        return {"weight": self.weight, "last": self.last, "now": self.drift.now, "first": self.drift.first, **tables}
+
+    def restore(self, lag: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self.weight.copy_(lag["weight"])
+        self.last.copy_(lag["last"])
+        self.drift = Drift(0)
+        used = lag["now"] + 1
+        self.drift.left = torch.cat([lag["left"].cpu(), torch.ones(used, dtype=torch.float64)])
+        self.drift.distance = torch.cat([lag["distance"].cpu(), torch.zeros(used, dtype=torch.float64)])
+        self.drift.now, self.drift.first = lag["now"], lag["first"]
+
+    def follow(self) -> None:
+        super().follow()
+        if self.last.device != self.table.weight.device:
+            self.last = self.last.to(self.table.weight.device)
+
+
+class SGD(RowOptimizer):
+    """``torch.optim.SGD``, with embedding tables at the cost of the rows that a batch reads.
+
+    ``buffer = momentum * buffer + (1 - dampening) * grad; w -= lr * buffer``, as torch arranges it (Sutskever et al., *On the importance
+    of initialization and momentum in deep learning*, ICML 2013, with the rate outside). Rows that no batch reads drift by their momentum:
+    a geometric sum, added when they are read, whatever the schedule of rates and momenta.
+
+    Args:
+        params: all of a model's parameters, or groups of them.
+        lr: rate, a number.
+        momentum: 0 for none.
+        dampening: the part of the gradient that does not enter the buffer.
+        weight_decay: it moves every row, so above 0 tables are trained densely.
+        nesterov: Nesterov's momentum.
+        maximize, foreach, differentiable, fused: as torch's, for what is no table; fused where None.
+
+    Raises:
+        ValueError: as torch's.
+        TypeError: ``lr`` is a tensor.
+
+    Example:
+        >>> optimizer = SGD(torch.nn.Linear(2, 1).parameters(), lr=0.1, momentum=0.9)
+    """
+
+    rows_class: ClassVar[type[TableRows]] = SGDRows
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        options: dict[str, Any] = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        options |= {"nesterov": nesterov, "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused}
+        super().__init__(params, options, torch.optim.SGD)
+
+    def why_dense(self, group: dict[str, Any]) -> str | None:
+        if not 0 <= group["momentum"] < 1:
+            return f"momentum={group['momentum']} never fades"
+        return super().why_dense(group)
