@@ -19,7 +19,7 @@ from torch_rechub.optim.rows import TableRows
 
 __all__ = ["Adam", "AdamW"]
 
-CHUNK = 1 << 18  #: rows brought up to date at a time when all are
+CHUNK = 1 << 14  #: rows brought up to date at a time when all are
 
 _why_not = lru_cache(maxsize=4096)(missed.why_not)
 
@@ -35,6 +35,7 @@ class AdamRows(TableRows):
         self.now = int(state["step"])
         self.last = torch.full((len(weight),), self.now, dtype=torch.int32, device=weight.device)
         self.missed: MissedSteps | None = None
+        self.read_at = -1
 
     @property
     def settled(self) -> bool:
@@ -55,6 +56,11 @@ class AdamRows(TableRows):
                 self.catch_up(torch.arange(start, min(start + CHUNK, len(self.last)), device=self.last.device))
         self.missed = None
 
+    def look_up(self, rows: Tensor) -> Tensor:
+        found = super().look_up(rows)
+        self.read_at = self.now
+        return found
+
     def catch_up(self, rows: Tensor) -> None:
         self._catch_up(*self._columns(), rows)
 
@@ -65,7 +71,8 @@ class AdamRows(TableRows):
     def step(self, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         lr, (beta1, beta2), eps = float(group["lr"]), group["betas"], group["eps"]
         running = self._running(beta1, beta2, eps)
-        self.catch_up(rows)
+        if self.read_at != self.now or rows.data_ptr() != self.distinct.data_ptr():  # not those that were just read
+            self.catch_up(rows)
         decay = 1 - lr * group["weight_decay"]
         self.now += 1
         self.state["step"] += 1

@@ -156,7 +156,9 @@ class MissedSteps:
         nodes = _Nodes(*_interval(self.start + np.arange(n_step), self.beta2, self.reach))
         level = np.searchsorted(np.array(LEVELS), _nodes_needed(nodes.half)).clip(max=len(LEVELS) - 1)
         n_node = np.array(LEVELS, dtype=np.int32)[level]
-        width = int(n_node[0])  # the first t need the most
+        if self.start == 0:
+            n_node[0] = LEVELS[0]  # rows never trained have no momentum: nothing to add up
+        width = int(n_node.max())
         shift = np.zeros((n_step, width))
         for n in set(n_node.tolist()):
             at = n_node == n

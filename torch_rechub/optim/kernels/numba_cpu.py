@@ -18,7 +18,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from torch_rechub.optim.kernels.torch_any import AdamStep
+from torch_rechub.optim.kernels.torch_any import AdamStep, gather
 from torch_rechub.optim.missed import MissedSteps
 
 __all__ = ["accumulate", "adam_catch_up", "adam_update", "gather", "unique"]
@@ -78,14 +78,6 @@ def _places(rows: Any, distinct: Any, slot: Any, inverse: Any) -> None:
         slot[distinct[i]] = i
     for i in range(len(rows)):
         inverse[i] = slot[rows[i]]
-
-
-@_compiled
-def _gather(weight: Any, rows: Any, out: Any) -> None:
-    for i in range(len(rows)):
-        row = rows[i]
-        for j in range(weight.shape[1]):
-            out[i, j] = weight[row, j]
 
 
 @_compiled
@@ -195,13 +187,6 @@ def unique(rows: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
     distinct.sort()
     _places(asked, distinct, places, inverse)
     return torch.from_numpy(distinct.astype(np.int64)), torch.from_numpy(inverse)
-
-
-def gather(weight: Tensor, rows: Tensor) -> Tensor:
-    """See :func:`torch_rechub.optim.kernels.gather`."""
-    out = torch.empty(len(rows), weight.shape[1], dtype=weight.dtype)
-    _gather(weight.numpy(), rows.numpy(), out.numpy())
-    return out
 
 
 def accumulate(grad: Tensor, inverse: Tensor, n: int) -> Tensor:

@@ -83,7 +83,8 @@ def adam_catch_up(w: Tensor, m: Tensor, v: Tensor, last: Tensor, rows: Tensor, m
     weight, shift = sums.weight.index_select(0, t).to(w.dtype), sums.shift.index_select(0, t).to(w.dtype)  # (n, nodes)
     second = v.index_select(0, rows)  # (n, D)
     root, moved = second.sqrt(), torch.zeros_like(second)
-    for node in range(weight.shape[1]):
+    n_node = int(sums.n_node.index_select(0, t).max()) if len(t) and w.device.type == "cpu" else weight.shape[1]  # elsewhere: no waiting
+    for node in range(n_node):
         moved.addcdiv_(weight[:, node : node + 1].expand_as(root), root + shift[:, node : node + 1])
     power, ratio = sums.power.index_select(0, n_missed), sums.ratio.index_select(0, t)
     first = m.index_select(0, rows)
