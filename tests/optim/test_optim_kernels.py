@@ -10,7 +10,7 @@ from adam_oracle import backward, make_gradients, make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_rechub.optim import AdamW, use_kernels
+from torch_rechub.optim import AdamW, clip_grad_norm_, use_kernels
 from torch_rechub.optim.kernels import AdamStep, kernels_for, numba_cpu, torch_any
 from torch_rechub.optim.missed import MissedSteps
 
@@ -119,3 +119,36 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_second_start_finds_the_compiled_kernels_on_disk():
+    """A new process loads what an earlier one compiled."""
+    code = """
+import torch
+from torch_rechub.optim.kernels import numba_cpu
+numba_cpu.unique(torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int32))
+print(sum(numba_cpu._first_seen.stats.cache_hits.values()))
+"""
+    numba_cpu.unique(torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int32))
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "1"
+
+
+def test_a_step_reads_no_number_back_from_the_device(monkeypatch):
+    """Nothing in optimizer.step() turns a tensor into a number, which would wait for a GPU: every way to do so raises here."""
+
+    def refuse(*_):
+        raise AssertionError("a number was read back")
+
+    table, layer = make_table(), torch.nn.Linear(3, 1)
+    with use_kernels("torch"):
+        optimizer = AdamW([*table.parameters(), *layer.parameters()], lr=1e-2)
+        for rows, grad in make_gradients(5):
+            optimizer.zero_grad()
+            layer(table(rows) * grad).sum().backward()
+            with monkeypatch.context() as patch:
+                for name in ("item", "tolist", "numpy", "__int__", "__float__", "__bool__", "__index__"):
+                    patch.setattr(torch.Tensor, name, refuse)
+                clip_grad_norm_([*table.parameters(), *layer.parameters()], 1.0)
+                optimizer.step()
+    assert optimizer.state[table.weight]["step"] == 5

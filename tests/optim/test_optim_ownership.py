@@ -288,3 +288,23 @@ def test_row_wise_names_ours_where_the_mathematics_is_the_same():
     assert row_wise(torch.optim.Adam, {"lr": torch.tensor(0.1)}) is None
     assert row_wise(torch.optim.Adam, {"unknown": 1}) is None
     assert row_wise(lambda params: None, {}) is None
+
+
+@pytest.mark.filterwarnings("default")  # torch's own, on the way to its compiler
+def test_a_compiled_model_trains_by_rows_with_the_same_bits():
+    """torch.compile around a model leaves reading and bringing rows up to date alone."""
+    ends = []
+    for compiled in (True, False):
+        table = make_table()
+        optimizer = Adam(table.parameters(), lr=0.1)
+        model = torch.compile(torch.nn.Sequential(table), backend="eager") if compiled else table
+        for rows, grad in make_gradients(6):
+            optimizer.zero_grad()
+            (model(rows) * grad).sum().backward()
+            assert table.weight.grad.is_coalesced()
+            optimizer.step()
+            with torch.no_grad():
+                model(rows)
+        optimizer.detach()
+        ends.append(table.weight)
+    assert torch.equal(*ends)

@@ -15,7 +15,7 @@ from torch_rechub.optim import missed
 from torch_rechub.optim.base import RowOptimizer
 from torch_rechub.optim.kernels import AdamStep, kernels_for
 from torch_rechub.optim.missed import MissedSteps
-from torch_rechub.optim.rows import TableRows
+from torch_rechub.optim.rows import TableRows, eagerly
 
 __all__ = ["Adam", "AdamW"]
 
@@ -41,12 +41,14 @@ class AdamRows(TableRows):
     def settled(self) -> bool:
         return self.missed is None
 
+    @eagerly
     def peek(self, rows: Tensor | slice) -> Tensor:
         self.follow()
         w, m, v, last = (tensor[rows].clone() for tensor in self._columns())
         self._catch_up(w, m, v, last, torch.arange(len(w), device=w.device))
         return w
 
+    @eagerly
     def settle(self) -> None:
         if self.missed is None:
             return
@@ -56,6 +58,7 @@ class AdamRows(TableRows):
                 self.catch_up(torch.arange(start, min(start + CHUNK, len(self.last)), device=self.last.device))
         self.missed = None
 
+    @eagerly
     def look_up(self, rows: Tensor) -> Tensor:
         found = super().look_up(rows)
         self.read_at = self.now

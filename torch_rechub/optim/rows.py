@@ -11,7 +11,9 @@ from torch import Tensor
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.optim.kernels import kernels_for, torch_any
 
-__all__ = ["TableRows", "coalesced"]
+__all__ = ["TableRows", "coalesced", "eagerly"]
+
+eagerly = torch._disable_dynamo  # torch.compile leaves what is decorated alone, and nothing heavy is imported for it
 
 
 class TableRows:
@@ -45,6 +47,7 @@ class TableRows:
         """Whether all rows are up to date."""
         return True
 
+    @eagerly
     def look_up(self, rows: Tensor) -> Tensor:
         """The embeddings ``(n, D)`` of ``rows`` ``(n,)``, up to date in place; their gradient holds the distinct rows."""
         self.follow()
@@ -85,6 +88,7 @@ class TableRows:
             if indices.shape[1] == len(self.distinct) and indices.data_ptr() == self.distinct.data_ptr():
                 grad._coalesced_(True)
 
+    @eagerly
     def peek(self, rows: Tensor | slice) -> Tensor:
         """The embeddings of ``rows`` up to date, in a copy."""
         return self.weight[rows].clone()

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.optim.base import RowOptimizer
-from torch_rechub.optim.rows import TableRows
+from torch_rechub.optim.rows import TableRows, eagerly
 
 __all__ = ["SGD"]
 
@@ -62,6 +62,7 @@ class SGDRows(TableRows):
     def settled(self) -> bool:
         return self.drift is None
 
+    @eagerly
     def peek(self, rows: Tensor | slice) -> Tensor:
         w = self.weight[rows].clone()
         if self.drift is None:
@@ -70,6 +71,7 @@ class SGDRows(TableRows):
         distance, _ = self._since(self.last[rows])
         return w.sub_(self.state["momentum_buffer"][rows] * distance.to(w.dtype))
 
+    @eagerly
     def settle(self) -> None:
         if self.drift is not None:
             self.catch_up(torch.arange(len(self.last), device=self.last.device))
