@@ -1,6 +1,6 @@
 """Trains DeepFM on Frappe by the published protocol, through our own trainer and callbacks, and compares with the published figure.
 
-    python -m benchmarks.accuracy [--data FOLDER] [--seeds 1 2 3] [--embedding-l2 0.05]
+    python -m benchmarks.accuracy [--data FOLDER] [--seeds 1 2 3] [--embedding-l2 0.1]
 
 Protocol (BARS, Frappe_x1): embedding 10, MLP 3x400 ReLU with batch norm, batch 4096, Adam 1e-3, (lambda/2) * sum(w^2) over the embedding
 tables added to every step's loss, gradient norm clipped at 10, rate x0.1 at each check without improvement, stop at the second, best
@@ -62,12 +62,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=FOLDER, type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--embedding-l2", type=float, default=0.05, help="the lambda of (lambda/2) * sum(w^2)")
+    parser.add_argument("--embedding-l2", type=float, default=0.1, help="the lambda of (lambda/2) * sum(w^2)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if not options.data.is_dir():
         sys.exit(
-            f"skipped: the Frappe data is not in {options.data}. It is for research only and not part of this project; name its folder by --data."
+            f"skipped: there is no Frappe data in {options.data}. It is for research only and not part of this project; "
+            "name its folder by --data."
         )
     frappe = load_frappe(options.data)
     results = []

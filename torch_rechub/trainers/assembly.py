@@ -11,8 +11,10 @@ from torch import nn
 
 from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate, MetricLog, Progress
 from torch_rechub.basic.callback.learning_rate import Interval
+from torch_rechub.basic.layers import EmbeddingTable
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.basic.metric import MetricSpec
+from torch_rechub.optim import RowOptimizer, row_wise
 from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
 from torch_rechub.trainers.check_times import CheckTimes
 from torch_rechub.trainers.device import resolve_device
@@ -98,13 +100,30 @@ class Assembly:
         raise NotImplementedError
 
     def make_optimizer(self) -> None:
-        """A new optimizer and, unless it must know the number of steps first, a new scheduler for it."""
-        self.optimizer = self._optimizer_fn(self.model.parameters(), **self._optimizer_params)
+        """A new optimizer and, unless it must know the number of steps first, a new scheduler for it.
+
+        Where torch's optimizer was asked for and ours does the same mathematics at the cost of the batch's rows, ours is made. It
+        owns the model's tables only while the trainer trains, so that the model stays free for any other optimizer.
+        """
+        make = row_wise(self._optimizer_fn, self._optimizer_params) or self._optimizer_fn
+        self.optimizer = make(self.model.parameters(), **self._optimizer_params)
+        self.own_tables(False)
         self.used = False
         schedule = self.callback(LearningRate)
         self.scheduler: Any = None
         if schedule is not None and not schedule.needs_length():
-            self.scheduler = schedule.make(self.optimizer, self.direction(schedule.monitor))
+            self.scheduler = schedule.make(self.optimizer, self.scoring.expected_direction(schedule.monitor))
+
+    def own_tables(self, own: bool) -> None:
+        """Let a row-wise optimizer own the embedding tables, or bring all rows up to date and let them go."""
+        if isinstance(self.optimizer, RowOptimizer):
+            self.optimizer.attach() if own else self.optimizer.detach()
+
+    def settle_tables(self) -> None:
+        """Bring all rows of all embedding tables up to date."""
+        for module in self.model.modules():
+            if isinstance(module, EmbeddingTable):
+                module.settle()
 
     def train_step(self) -> TrainStep:
         """Model and losses in the module that the loop runs."""

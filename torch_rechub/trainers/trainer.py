@@ -92,9 +92,13 @@ class Trainer(Assembly):
             log_interval: kept for users of the existing package; the bar needs none.
         """
         self._loss = MeanLoss(self.device)
+        self.state.batch = 0
         with self._training() as step:
             for batch, last in with_last(data_loader):
                 self._batch(step, batch, last)
+        self.own_tables(False)
+        if not self.state.batch:
+            raise ValueError("The loader yields no batch: there is nothing to train on.")
         return self._loss.take()
 
     def request_stop(self, reason: str) -> None:
@@ -113,6 +117,7 @@ class Trainer(Assembly):
         check_loaders(self.model, train, val, self.wants_binary_labels)
         if self.used:
             self.make_optimizer()
+        self.used = True
         n_batch = length_of(train)
         if self.check_times.needs_length and n_batch is None:
             raise ValueError(f"val_every={self.check_times.val_every} is a fraction of an epoch, and the training loader has no length.")
@@ -125,12 +130,15 @@ class Trainer(Assembly):
 
     def _end(self) -> None:
         self.history.stop_reason = self.state.stop_reason
+        try:
+            self.callbacks.end("on_fit_end")
+        finally:
+            self.own_tables(False)
+            self.model.eval()
+            self.state.phase = "idle"
         if self.history.best is None and self.state.step:
-            why = f"no check had a finite {self.monitor}" if self.validates else "there was no validation data"
-            logger.warning("%s: the model keeps its last weights", why)
-        self.callbacks.end("on_fit_end")
-        self.model.eval()
-        self.state.phase = "idle"
+            measured = f"no check had a finite {self.monitor}" if len(self.history) else "no check was reached"
+            logger.warning("%s: the model keeps its last weights", measured if self.validates else "there was no validation data")
 
     def _epoch(self, train: Any, val: Any) -> None:
         state = self.state
@@ -152,22 +160,22 @@ class Trainer(Assembly):
                     break
         if state.batch == 0:
             raise ValueError("The training loader yields no batch: there is nothing to train on.")
-        if state.stop_reason is None:
-            self._end_of_epoch(val, checked)
+        self._end_of_epoch(val, checked)
 
     def _end_of_epoch(self, val: Any, checked: int) -> None:
         if not self.validates:
             self._record({})
-        elif checked != self.state.step:
+        elif checked != self.state.step and self.state.stop_reason is None:
             self._check(val)
         self.callbacks.call("on_epoch_end")
-        self.state.epoch += 1
+        self.state.epoch += self.state.stop_reason is None
         self._answer()
 
     @contextmanager
     def _training(self) -> Generator[TrainStep, None, None]:
         """The model in training mode, and its gradients empty before and after."""
         self.model.train()
+        self.own_tables(True)
         self.state.phase = "train"
         self.optimizer.zero_grad()
         self._gradients = Gradients(self.model, self.accumulate, self.clip_norm)
@@ -208,6 +216,7 @@ class Trainer(Assembly):
     def _check(self, val: Any) -> None:
         state = self.state
         state.phase = "validate"
+        self.settle_tables()
         self.callbacks.call("on_validation_begin")
         metrics = self.scoring.metrics
         state.metrics = measure(
