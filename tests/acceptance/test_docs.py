@@ -1,0 +1,78 @@
+"""The laws of the documentation: every code block runs, links lead somewhere, and the two languages say the same."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from mktestdocs import check_md_file
+from mktestdocs.__main__ import grab_code_blocks
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+WITH_CODE = [page for page in PAGES if grab_code_blocks(page.read_text(), lang="python")]
+PAIRS = [(page, ROOT / "docs" / "zh" / page.name) for page in sorted((ROOT / "docs" / "en").glob("*.md"))]
+PAIRS.append((ROOT / "README.md", ROOT / "README_zh.md"))
+HEADING = re.compile(r"^(#+) ", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose_of(page: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+
+
+def code_of(page: Path) -> list[str]:
+    """Each block's syntax tree, which has no comments, with its strings emptied: what two languages must have in common."""
+    trees = [ast.parse(block) for block in grab_code_blocks(page.read_text(), lang="python")]
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                node.value = ""
+    return [ast.dump(tree) for tree in trees]
+
+
+def anchor_of(heading: str) -> str:
+    """The anchor that a heading gets on a Git host."""
+    return "#" + re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_docs_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The blocks of a page run from top to bottom as one script, without a warning, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    check_md_file(page, memory=True)
+
+
+def test_docs_with_code_are_those_that_promise_it():
+    """The pages that say that their blocks run are among those that are run here."""
+    expected = {"README.md", "README_zh.md", *(f"docs/{language}/{page.name}" for language in ("en", "zh") for page, _ in PAIRS[:-1])}
+    assert expected <= {name_of(page) for page in WITH_CODE}
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[name_of(page) for page, _ in PAIRS])
+def test_docs_languages_have_the_same_code(english: Path, chinese: Path):
+    """A page has the same code blocks in both languages, comments and strings aside."""
+    assert code_of(english) == code_of(chinese)
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[name_of(page) for page, _ in PAIRS])
+def test_docs_languages_have_the_same_headings(english: Path, chinese: Path):
+    """A page has as many headings of each level, in the same order, in both languages; and as many rows in its tables."""
+    assert HEADING.findall(prose_of(english)) == HEADING.findall(prose_of(chinese))
+    assert prose_of(english).count("\n|") == prose_of(chinese).count("\n|")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_docs_links_lead_somewhere(page: Path):
+    """A link within the project names a file that exists, and an anchor a heading of it."""
+    for target, anchor in LINK.findall(prose_of(page)):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{name_of(page)}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", prose_of(file), re.MULTILINE)
+            assert anchor in map(anchor_of, headings), f"{name_of(page)}: {target}{anchor}"
