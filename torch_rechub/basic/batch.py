@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_rechub.basic.packed import PackedFeatures
 
-__all__ = ["Parts", "split_batch"]
+__all__ = ["Parts", "at_least_tiny", "split_batch"]
 
 
 class Parts(NamedTuple):
@@ -46,6 +46,11 @@ def split_batch(batch: Any) -> Parts:
         raise TypeError(f"A batch must be (x, y), (x, y, weight) or a mapping of columns; got {type(batch).__name__}{size}.")
     x, y, weight = (*batch, None, None)[:3]
     return Parts(x, _column(y), _column(weight))
+
+
+def at_least_tiny(total: Tensor) -> Tensor:
+    """A sum of weights to divide by: rows that all weigh 0 then give 0, not NaN."""
+    return total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 def _column(values: Any) -> Tensor | None:

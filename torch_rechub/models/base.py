@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.basic.batch import split_batch
+from torch_rechub.basic.batch import at_least_tiny, split_batch
 from torch_rechub.basic.checks import check_labels
 from torch_rechub.types import Batch, Features, Scores
 
@@ -26,12 +26,12 @@ class RankingModel(nn.Module):
         raise NotImplementedError
 
     def loss(self, x: Features, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Mean binary cross-entropy of ``y`` ``(B,)`` in [0, 1], computed from logits; sum(w * loss) / sum(w) where rows are weighted."""
+        """Mean binary cross-entropy of ``y`` ``(B,)`` in [0, 1], computed from logits; sum(w * loss) / sum(w) where weighted."""
         check_labels(y, weight)
         logits = self.logits(x)
         if weight is None:
             return nn.functional.binary_cross_entropy_with_logits(logits, y)
-        return nn.functional.binary_cross_entropy_with_logits(logits, y, weight, reduction="sum") / weight.sum()
+        return nn.functional.binary_cross_entropy_with_logits(logits, y, weight, reduction="sum") / at_least_tiny(weight.sum())
 
     def forward(self, batch: Features | Batch) -> Tensor:
         if isinstance(batch, Mapping):

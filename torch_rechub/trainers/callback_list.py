@@ -32,7 +32,7 @@ def with_built_ins(given: Sequence[Callback], built_in: Sequence[Callback]) -> l
 
 
 class CallbackList:
-    """Calls one hook of every callback that has it.
+    """Calls one hook of every callback that has it; between :meth:`begin` and the end of ``on_fit_end`` only.
 
     Args:
         callbacks: in the order in which they run.
@@ -50,8 +50,9 @@ class CallbackList:
 
     def call(self, hook: str) -> None:
         """Call ``hook``; the first callback that raises ends it, and its name goes with the error."""
-        for listener in self._listeners[hook]:
-            self._call(listener)
+        if self._running:
+            for listener in self._listeners[hook]:
+                self._call(listener)
 
     def begin(self) -> None:
         """Call ``on_fit_begin``; only who began without an error will be told of the end."""
@@ -69,6 +70,8 @@ class CallbackList:
                 self._call(listener)
             except BaseException as error:
                 first = first or error
+        if hook == "on_fit_end":
+            self._running = []
         if first is not None:
             raise first
 

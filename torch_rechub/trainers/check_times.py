@@ -40,5 +40,5 @@ class CheckTimes:
         if not self.needs_length:
             return False
         assert n_step is not None
-        times = (round(k * self.val_every * n_step) for k in range(1, int(1 / self.val_every) + 1))
-        return step in times
+        between = self.val_every * n_step  # the k-th check is due after round(k * between) steps
+        return round(round(step / between) * between) == step

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_rechub.basic.batch import Parts, split_batch
 from torch_rechub.basic.metric import AUC, Metric
 from torch_rechub.data.loader import TableLoader
+from torch_rechub.trainers.mean_loss import MeanLoss, size_of
 from torch_rechub.trainers.train_step import TrainStep, probabilities
 
 __all__ = ["evaluate", "measure", "predict_scores", "train_one_epoch"]
@@ -33,25 +34,25 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> float:
 
 
 def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.optim.Optimizer) -> float:
-    """One pass over ``loader`` with the binary cross-entropy; returns the mean loss over rows.
+    """One pass over ``loader`` with the binary cross-entropy; returns the mean loss over rows, weighted where they are.
 
     Raises:
         ValueError: when there are no rows or no labels.
     """
     model.train()
     device, step = device_of(model), TrainStep(model)
-    total, n_row = torch.zeros((), dtype=torch.float32, device=device), 0
+    mean, n_batch = MeanLoss(device), 0
     for batch in loader:
-        x, y, weight = split_batch(batch).to(device)
+        x, y, weight = parts = split_batch(batch).to(device)
         optimizer.zero_grad()
         loss = step(x, y, weight)
         loss.backward()
         optimizer.step()
-        total += loss.detach() * len(y)  # type: ignore[arg-type]
-        n_row += len(y)  # type: ignore[arg-type]
-    if n_row == 0:
+        mean.add(loss.detach(), size_of(parts))
+        n_batch += 1
+    if n_batch == 0:
         raise ValueError("The loader yields no batch: there is nothing to train on.")
-    return total.item() / n_row
+    return mean.take()
 
 
 def measure(
@@ -98,14 +99,15 @@ def batches_in_order(loader: Iterable[Any], device: torch.device) -> Generator[P
 
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None, None, None]:
-    """Evaluation mode without gradients; afterwards the mode that was."""
-    training = model.training
+    """Evaluation mode without gradients; afterwards each module's mode is what it was, and torch's random state as well."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a plain DataLoader draws from it
             yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 def device_of(model: nn.Module) -> torch.device:

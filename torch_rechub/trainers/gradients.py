@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from torch_rechub.basic.batch import at_least_tiny
 from torch_rechub.optim.clip import clip_grad_norm_
 
 __all__ = ["Gradients"]
@@ -44,9 +45,10 @@ class Gradients:
     def finish(self) -> None:
         """Make the gathered gradients those of the mean loss, and clip them."""
         if self.accumulate > 1:
+            size = at_least_tiny(self._size) if isinstance(self._size, Tensor) else self._size
             for parameter in self.model.parameters():
                 if parameter.grad is not None:
-                    parameter.grad.div_(self._size)
+                    parameter.grad.div_(size)
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.n_batch, self._size = 0, 0.0

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.data.loader import TableLoader
 from torch_rechub.data.validation import check_table
 
@@ -55,9 +56,16 @@ def check_loaders(model: nn.Module, train: Any, val: Any, binary_labels: bool) -
             if isinstance(loader, TableLoader):
                 if loader.table.y is None:
                     raise ValueError("the loader has no labels. Give DataGenerator a y.")
-                check_table(loader.table, getattr(model, "features", ()), binary_labels)
+                check_table(loader.table, features_of(model), binary_labels)
         except ValueError as error:
             raise ValueError(f"In the {name} data: {error}") from None
+
+
+def features_of(model: nn.Module) -> tuple[Feature, ...]:
+    """What the model says it reads; nothing where ``model.features`` is something else, as a user's own module may have it."""
+    given: Any = getattr(model, "features", ())
+    listed = isinstance(given, list | tuple) and all(isinstance(feature, DenseFeature | EmbeddedFeature) for feature in given)
+    return tuple(given) if listed else ()
 
 
 def length_of(loader: Any) -> int | None:

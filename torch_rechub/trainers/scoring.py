@@ -21,7 +21,8 @@ class Scoring:
         mode: its direction, for a function that does not know its own.
 
     Raises:
-        ValueError: when the monitored metric is none of ``metrics``, or has no direction, or the one given contradicts it.
+        ValueError: when the monitored metric is none of ``metrics`` or has no direction; when asked for a direction, if the one given
+            contradicts the metric's own.
     """
 
     def __init__(self, metrics: Sequence[MetricSpec], monitor: str | None, mode: Direction | None) -> None:
@@ -34,7 +35,9 @@ class Scoring:
         self.given_monitor = monitor
         self.mode: Direction | None = mode
         self._function: Callable[..., Any] | None = None
-        self.direction()
+        if mode not in {None, "max", "min"}:
+            raise ValueError(f"mode must be 'max' or 'min'; got {mode!r}.")
+        self.expected_direction()
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -63,6 +66,12 @@ class Scoring:
             raise ValueError(f"monitor={wanted!r} is not measured; there are {[m.name for m in self.metrics]}. Add it to metrics=[...].")
         return found
 
+    def expected_direction(self, name: str | None = None) -> Direction:
+        """Where the best of a metric will lie at ``fit``: until then a function of direction ``mode`` may yet be assigned."""
+        if self.mode is not None and self._function is None and (name or self.monitor) == self.monitor:
+            return self.mode
+        return self.direction(name)
+
     def direction(self, name: str | None = None, given: Direction | None = None) -> Direction:
         """Where a metric's best lies: "max" or "min"."""
         metric = self.of(name)
@@ -70,10 +79,11 @@ class Scoring:
             raise ValueError(f"monitor={metric.name!r} has no direction: neither larger nor smaller is better. Monitor another metric.")
         own: Direction = "max" if metric.higher_is_better else "min"
         for mode in (given, self.mode if metric.name == self.monitor else None):
-            if mode not in {None, "max", "min"}:
-                raise ValueError(f"mode must be 'max' or 'min'; got {mode!r}.")
             if mode is not None and mode != own:
                 if isinstance(metric, FunctionMetric):
                     return mode
-                raise ValueError(f"mode={mode!r} contradicts the metric {metric.name!r}, whose best is its {own}imum. Leave mode out.")
+                raise ValueError(
+                    f"mode={mode!r} contradicts the metric {metric.name!r}, whose best is its {own}imum. "
+                    "Leave mode out: it says where the best of an assigned evaluate_fn lies."
+                )
         return own

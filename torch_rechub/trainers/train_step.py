@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torch_rechub.basic.batch import at_least_tiny
 from torch_rechub.basic.checks import check_labels
 from torch_rechub.basic.loss_func import RegularizationLoss
 
@@ -43,14 +44,15 @@ class TrainStep(nn.Module):
         return loss if self.regularization is None else loss + self.regularization(self.model)
 
     def _task_loss(self, x: Any, y: Tensor, weight: Tensor | None) -> Tensor:
-        if self.criterion is None and self.loss_mode and callable(getattr(self.model, "loss", None)):
+        if self.criterion is None and self.loss_mode and _knows_its_loss(self.model):
             return self.model.loss(x, y, weight)  # type: ignore[operator]
+        check_labels(y, weight, binary=self.criterion is None)  # before the model's own buffers move
         scores, extra = self.model(x), None
         if not self.loss_mode:
             scores, extra = scores
         scores = _as_labels(scores, y)
+        y = y.to(scores.dtype)
         if self.criterion is None:
-            check_labels(y, weight)
             loss = weighted(nn.functional.binary_cross_entropy(scores, y, reduction="none"), weight)
         else:
             loss = self.criterion(scores, y) if weight is None else weighted(_unreduced(self.criterion)(scores, y), weight)
@@ -60,12 +62,19 @@ class TrainStep(nn.Module):
 def probabilities(model: nn.Module, x: Any, loss_mode: bool = True) -> Tensor:
     """The model's scores ``(B,)``, whatever else it returns."""
     scores = model(x) if loss_mode else model(x)[0]
+    if scores.dim() == 0:  # a squeezed batch of one row
+        return scores.reshape(1)
     return scores.squeeze(1) if scores.dim() == 2 and scores.shape[1] == 1 else scores
 
 
 def weighted(losses: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean of ``losses`` ``(B,)``: sum(w * loss) / sum(w) where rows are weighted."""
-    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+    """Mean of ``losses`` ``(B,)``: sum(w * loss) / sum(w) where rows are weighted, 0 where no row has a weight above 0."""
+    return losses.mean() if weight is None else (losses * weight).sum() / at_least_tiny(weight.sum())
+
+
+def _knows_its_loss(model: nn.Module) -> bool:
+    """Whether the model is one that computes the loss from its own logits; a user's module may call anything ``loss``."""
+    return all(callable(getattr(type(model), name, None)) for name in ("logits", "loss"))
 
 
 def _as_labels(scores: Tensor, y: Tensor) -> Tensor:

@@ -93,10 +93,12 @@ class Trainer(Assembly):
         """
         self._loss = MeanLoss(self.device)
         self.state.batch = 0
-        with self._training() as step:
-            for batch, last in with_last(data_loader):
-                self._batch(step, batch, last)
-        self.own_tables(False)
+        try:
+            with self._training() as step:
+                for batch, last in with_last(data_loader):
+                    self._batch(step, batch, last)
+        finally:
+            self.own_tables(False)
         if not self.state.batch:
             raise ValueError("The loader yields no batch: there is nothing to train on.")
         return self._loss.take()

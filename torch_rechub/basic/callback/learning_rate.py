@@ -56,6 +56,8 @@ class LearningRate(Callback):
         self.given_interval: Interval | None = interval
         self.monitor = monitor
         self.scheduler: Any = None
+        if interval == "step" and self._is_a(lr_scheduler.ReduceLROnPlateau):
+            raise ValueError("ReduceLROnPlateau steps by the metric of a check: scheduler_interval must be 'check' or 'epoch'; got 'step'.")
 
     @property
     def interval(self) -> Interval:
@@ -82,7 +84,8 @@ class LearningRate(Callback):
         if self.needs_length():
             if total_steps is None:
                 raise ValueError(
-                    "OneCycleLR must know the number of steps, and the training loader has no length: give total_steps in scheduler_params."
+                    "OneCycleLR must know the number of steps; it is not known where the training loader has no length, or for "
+                    "scheduler_interval='check'. Give total_steps in scheduler_params."
                 )
             params["total_steps"] = total_steps
         if self._is_a(lr_scheduler.ReduceLROnPlateau):
@@ -99,10 +102,29 @@ class LearningRate(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.scheduler = trainer.scheduler
-        if self.scheduler is None:
-            self.scheduler = trainer.scheduler = self.make(trainer.optimizer, trainer.direction(self.monitor), trainer.total_steps)
-        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau) and not trainer.validates:
+        direction = trainer.direction(self.monitor)
+        plateau = isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
+        if plateau and not trainer.validates:
             raise ValueError("ReduceLROnPlateau watches a validation metric: give fit a validation loader, or take another scheduler.")
+        if self.scheduler is None or (plateau and self.scheduler.mode != direction):  # an evaluate_fn may have been assigned since
+            self.scheduler = trainer.scheduler = self.make(trainer.optimizer, direction, self._n_step(trainer))
+        self._check_cycle(trainer)
+
+    def _n_step(self, trainer: Trainer) -> int | None:
+        """How often the scheduler will step in the whole run, where that is known."""
+        if self.interval == "step" or self.given_interval is None:
+            return trainer.total_steps
+        return trainer.n_epoch if self.interval == "epoch" else None
+
+    def _check_cycle(self, trainer: Trainer) -> None:
+        """A cycle that ends within the run is an error now, not when its last step is passed."""
+        if not isinstance(self.scheduler, lr_scheduler.OneCycleLR):
+            return
+        n_step, given = self._n_step(trainer), self.scheduler.total_steps
+        if n_step is not None and given < n_step:
+            raise ValueError(
+                f"OneCycleLR: total_steps must be >= {n_step}, the steps of this run; got {given}. Leave it out to have it set."
+            )
 
     def on_batch_end(self, trainer: Trainer) -> None:
         if self.interval == "step" and trainer.state.stepped:

@@ -29,7 +29,8 @@ class DeepFM(RankingModel):
         features ``{name: (B,) or (B, L)}`` -> probabilities ``(B,)``; a batch ``(x, y)`` -> the loss, a scalar.
 
     Raises:
-        ValueError: when ``fm_features`` holds a dense feature, a sequence kept whole, or features of different widths.
+        ValueError: when a sequence is kept whole (pooling "concat"), or ``fm_features`` is empty, holds a dense feature, or features of
+            different widths.
 
     Example:
         >>> import torch
@@ -43,7 +44,7 @@ class DeepFM(RankingModel):
 
     def __init__(self, deep_features: Sequence[Feature], fm_features: Sequence[Feature], mlp_params: Mapping[str, Any]) -> None:
         super().__init__()
-        _check_fm_features(fm_features)
+        _check_features(deep_features, fm_features)
         self.deep_features = list(deep_features)
         self.fm_features = list(fm_features)
         self.features = self.deep_features + self.fm_features
@@ -62,14 +63,15 @@ class DeepFM(RankingModel):
         return logit.squeeze(1)
 
 
-def _check_fm_features(features: Sequence[Feature]) -> None:
-    if not features:
+def _check_features(deep: Sequence[Feature], fm: Sequence[Feature]) -> None:
+    if not fm:
         raise ValueError("DeepFM: fm_features must hold at least one SparseFeature or SequenceFeature; got none.")
-    for feature in features:
-        if not isinstance(feature, EmbeddedFeature) or getattr(feature, "pooling", None) == "concat":
-            raise ValueError(
-                f"DeepFM: fm_features must be sparse, or sequences pooled by 'mean' or 'sum'; got {feature!r}. Move it to deep_features."
-            )
-    widths = {feature.name: feature.embed_dim for feature in features}
+    for feature in [*deep, *fm]:
+        if getattr(feature, "pooling", None) == "concat":
+            raise ValueError(f"DeepFM: sequences must be pooled by 'mean' or 'sum'; got pooling='concat' in {feature!r}.")
+    for feature in fm:
+        if not isinstance(feature, EmbeddedFeature):
+            raise ValueError(f"DeepFM: fm_features must be sparse features or sequences; got {feature!r}. Move it to deep_features.")
+    widths = {feature.name: feature.embed_dim for feature in fm}
     if len(set(widths.values())) > 1:
         raise ValueError(f"DeepFM: fm_features must have one embed_dim (the products of eq. 2 need it); got {widths}.")
