@@ -21,6 +21,7 @@ from torch_rechub.trainers.device import resolve_device
 from torch_rechub.trainers.evaluation import measure, predict_scores
 from torch_rechub.trainers.history import History
 from torch_rechub.trainers.inputs import check_arguments
+from torch_rechub.trainers.mean_loss import MeanLoss
 from torch_rechub.trainers.scoring import Direction, Scoring
 from torch_rechub.trainers.state import Requests, TrainerState
 from torch_rechub.trainers.train_step import TrainStep
@@ -78,6 +79,7 @@ class Assembly:
         self.state, self.history, self.requests = TrainerState(), History(), Requests()
         self.total_steps: int | None = None
         self.validates = False
+        self.mean_loss = MeanLoss(self.device)
         self.criterion: Any = self.default_criterion()
         self._default_criterion = self.criterion
         self.regularization = RegularizationLoss(**(regularization_params or {}))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
 __all__ = ["Phase", "Requests", "TrainerState"]
 
-Phase: TypeAlias = Literal["idle", "train", "validate", "decide", "save"]
+Phase: TypeAlias = Literal["idle", "wait", "train", "validate", "decide", "save"]
 
 
 @dataclass
@@ -19,18 +19,27 @@ class TrainerState:
 
     phase: Phase = "idle"
     epoch: int = 0  # epochs finished; the present one, counted from 0
+    in_epoch: bool = False  # whether an epoch was begun and not ended
     batch: int = 0  # batches read in this epoch
     n_batch: int | None = None  # batches of an epoch; None where the loader does not know
     step: int = 0  # optimizer steps
+    epoch_step: int = 0  # optimizer steps in this epoch
     stepped: bool = False  # whether the last batch ended in an optimizer step
     rows: int = 0  # rows trained on
     check: int = 0  # checks done
+    checked_at: int = -1  # the step of the last check
     loss: Tensor | None = None  # of the last batch, on the device
     metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last check
     is_best: bool = False  # whether the last check is the best so far
     stop_reason: str | None = None
     exception: BaseException | None = None
+    at_rest: bool = False  # between two optimizer steps, with no check half done: where a run can be saved to go on
+    epoch_random: dict[str, Any] | None = None  # the random state in which the epoch began, for a foreign loader
     started: float = field(default_factory=time.monotonic)
+
+    def begin_epoch(self) -> None:
+        """Nothing of the epoch has been read yet."""
+        self.in_epoch, self.batch, self.epoch_step = True, 0, 0
 
     @property
     def seconds(self) -> float:

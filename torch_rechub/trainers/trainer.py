@@ -1,23 +1,19 @@
-"""The training loop: there is only one."""
+"""The face of training: fit, and what callbacks may ask for."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
-from torch_rechub.basic.batch import split_batch
-from torch_rechub.data.loader import TableLoader
 from torch_rechub.trainers.assembly import Assembly
-from torch_rechub.trainers.evaluation import measure
-from torch_rechub.trainers.gradients import Gradients
+from torch_rechub.trainers.batches import with_last
 from torch_rechub.trainers.history import History
 from torch_rechub.trainers.inputs import check_loaders, length_of
-from torch_rechub.trainers.mean_loss import MeanLoss, size_of
+from torch_rechub.trainers.mean_loss import MeanLoss
+from torch_rechub.trainers.run import Run
 from torch_rechub.trainers.state import Requests, TrainerState
-from torch_rechub.trainers.train_step import TrainStep
 
 __all__ = ["Trainer"]
 
@@ -74,8 +70,7 @@ class Trainer(Assembly):
         self._begin(train_dataloader, val_dataloader)
         try:
             self.callbacks.begin()
-            while self.state.epoch < self.n_epoch and self.state.stop_reason is None:
-                self._epoch(train_dataloader, val_dataloader)
+            Run(self, train_dataloader, val_dataloader).go()
         except BaseException as error:
             self.state.exception = error
             self.callbacks.end("on_exception")
@@ -91,17 +86,18 @@ class Trainer(Assembly):
             data_loader: yields ``(x, y)`` or ``(x, y, weight)``.
             log_interval: kept for users of the existing package; the bar needs none.
         """
-        self._loss = MeanLoss(self.device)
+        self.mean_loss = MeanLoss(self.device)
         self.state.batch = 0
+        run = Run(self, data_loader)
         try:
-            with self._training() as step:
-                for batch, last in with_last(data_loader):
-                    self._batch(step, batch, last)
+            with run.training() as step:
+                for batch, last in with_last(data_loader, self.state):
+                    run.batch(step, batch, last)
         finally:
             self.own_tables(False)
         if not self.state.batch:
             raise ValueError("The loader yields no batch: there is nothing to train on.")
-        return self._loss.take()
+        return self.mean_loss.take()
 
     def request_stop(self, reason: str) -> None:
         """Ask the loop to end the run after the present optimizer step; the first reason is kept."""
@@ -128,7 +124,7 @@ class Trainer(Assembly):
         self.requests = Requests()
         self.validates = val is not None
         self.total_steps = None if n_batch is None else self.n_epoch * math.ceil(n_batch / self.accumulate)
-        self._loss = MeanLoss(self.device)
+        self.mean_loss = MeanLoss(self.device)
 
     def _end(self) -> None:
         self.history.stop_reason = self.state.stop_reason
@@ -141,129 +137,3 @@ class Trainer(Assembly):
         if self.history.best is None and self.state.step:
             measured = f"no check had a finite {self.monitor}" if len(self.history) else "no check was reached"
             logger.warning("%s: the model keeps its last weights", measured if self.validates else "there was no validation data")
-
-    def _epoch(self, train: Any, val: Any) -> None:
-        state = self.state
-        state.batch, first_step = 0, state.step
-        n_step = None if state.n_batch is None else math.ceil(state.n_batch / self.accumulate)
-        if isinstance(train, TableLoader):
-            train.set_epoch(state.epoch)
-        self.callbacks.call("on_epoch_begin")
-        checked = -1
-        with self._training() as step:
-            for batch, last in with_last(train):
-                self._batch(step, batch, last)
-                if not state.stepped:
-                    continue
-                if self._check_is_due(state.step - first_step, n_step):
-                    self._check(val)
-                    checked = state.step
-                if self._answer():
-                    break
-        if state.batch == 0:
-            raise ValueError("The training loader yields no batch: there is nothing to train on.")
-        self._end_of_epoch(val, checked)
-
-    def _end_of_epoch(self, val: Any, checked: int) -> None:
-        if not self.validates:
-            self._record({})
-        elif checked != self.state.step and self.state.stop_reason is None:
-            self._check(val)
-        self.callbacks.call("on_epoch_end")
-        self.state.epoch += self.state.stop_reason is None
-        self._answer()
-
-    @contextmanager
-    def _training(self) -> Generator[TrainStep, None, None]:
-        """The model in training mode, and its gradients empty before and after."""
-        self.model.train()
-        self.own_tables(True)
-        self.state.phase = "train"
-        self.optimizer.zero_grad()
-        self._gradients = Gradients(self.model, self.accumulate, self.clip_norm)
-        try:
-            yield self.train_step()
-        finally:
-            self.optimizer.zero_grad()
-
-    def _batch(self, step: TrainStep, batch: Any, last: bool) -> None:
-        self.callbacks.call("on_batch_begin")
-        x, y, weight = parts = split_batch(batch).to(self.device)
-        loss = step(x, y, weight)
-        size = size_of(parts)
-        self._gradients.add(loss, size)
-        state = self.state
-        state.loss = detached = loss.detach()
-        self._loss.add(detached, size)
-        state.batch += 1
-        state.rows += len(y)  # type: ignore[arg-type]
-        state.stepped = self._gradients.complete or last  # an epoch's last batches may be fewer than a group
-        if state.stepped:
-            self._move()
-        self.callbacks.call("on_batch_end")
-
-    def _move(self) -> None:
-        """Move the weights by the gradients of a whole group of batches."""
-        self._gradients.finish()
-        self.callbacks.call("on_backward_end")
-        self.used = True
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.state.step += 1
-
-    def _check_is_due(self, step: int, n_step: int | None) -> bool:
-        asked, self.requests.validation = self.requests.validation, False
-        return self.validates and (asked or self.check_times.due(step, n_step))
-
-    def _check(self, val: Any) -> None:
-        state = self.state
-        state.phase = "validate"
-        self.settle_tables()
-        self.callbacks.call("on_validation_begin")
-        metrics = self.scoring.metrics
-        state.metrics = measure(
-            self.model, val, metrics, self.device, self.loss_mode, lambda: self.callbacks.call("on_validation_batch_end")
-        )
-        state.check += 1
-        state.is_best = False
-        self._record(state.metrics)
-        state.phase = "decide"
-        self.callbacks.call("on_validation_end")
-        self._save()
-        state.phase = "train"
-
-    def _record(self, metrics: dict[str, float]) -> None:
-        """Add a record to the history."""
-        state = self.state
-        facts = {"epoch": state.epoch + 1, "step": state.step, "rows": state.rows, "seconds": round(state.seconds, 3)}
-        lr = float(self.optimizer.param_groups[0]["lr"])
-        self.history.append({**facts, "loss": self._loss.take(), "lr": lr, **metrics})
-
-    def _answer(self) -> bool:
-        """Do what callbacks asked for since the last optimizer step; True when the run is to end."""
-        self._save()
-        if self.requests.stop is not None:
-            self.state.stop_reason = self.requests.stop
-        return self.state.stop_reason is not None
-
-    def _save(self) -> None:
-        if self.requests.save is not None:
-            self.requests.save = None
-            phase, self.state.phase = self.state.phase, "save"
-            self.callbacks.call("save")
-            self.callbacks.call("on_save_end")
-            self.state.phase = phase
-
-
-def with_last(batches: Iterable[Any]) -> Generator[tuple[Any, bool], None, None]:
-    """Each batch, and whether it is the last one: known without a length by reading one ahead."""
-    walk = iter(batches)
-    for batch in walk:
-        present = batch
-        break
-    else:
-        return
-    for following in walk:
-        yield present, False
-        present = following
-    yield present, True

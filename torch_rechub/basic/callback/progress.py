@@ -26,11 +26,12 @@ class Progress(Callback):
         self._bar: Any = None
         self._next_loss = 0.0
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
-        from tqdm.auto import tqdm
+    def on_batch_begin(self, trainer: Trainer) -> None:
+        if self._bar is None:  # at an epoch's first batch, or at the first one of a run that goes on
+            from tqdm.auto import tqdm
 
-        title = f"epoch {trainer.state.epoch + 1}/{trainer.n_epoch}"
-        self._bar = tqdm(total=trainer.state.n_batch, desc=title, unit="batch", leave=False, mininterval=0.2, disable=None)
+            title, state = f"epoch {trainer.state.epoch + 1}/{trainer.n_epoch}", trainer.state
+            self._bar = tqdm(total=state.n_batch, initial=state.batch, desc=title, unit="batch", leave=False, mininterval=0.2, disable=None)
 
     def on_batch_end(self, trainer: Trainer) -> None:
         self._bar.update()

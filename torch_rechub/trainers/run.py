@@ -1,0 +1,164 @@
+"""One fit in progress: epochs of batches, with the fixed phases train, validate, decide, save."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch_rechub.basic.batch import split_batch
+from torch_rechub.trainers.batches import epoch_batches
+from torch_rechub.trainers.evaluation import measure
+from torch_rechub.trainers.gradients import Gradients
+from torch_rechub.trainers.mean_loss import size_of
+from torch_rechub.trainers.train_step import TrainStep
+
+if TYPE_CHECKING:
+    from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["Run"]
+
+
+class Run:
+    """The loop. It keeps nothing of its own between two optimizer steps: where the run stands is in ``trainer.state``.
+
+    Args:
+        trainer: whose model is trained.
+        train: the training loader.
+        val: the validation loader, or None.
+    """
+
+    def __init__(self, trainer: Trainer, train: Iterable[Any], val: Iterable[Any] | None = None) -> None:
+        self.trainer = trainer
+        self.state = trainer.state
+        self.train = train
+        self.val = val
+
+    def go(self) -> None:
+        """Train until the last epoch is done or somebody asked to stop."""
+        while self.state.epoch < self.trainer.n_epoch and self.state.stop_reason is None:
+            self.epoch()
+
+    def epoch(self) -> None:
+        """One epoch, or what is left of one that was broken off."""
+        state = self.state
+        if not state.in_epoch:
+            state.begin_epoch()
+            self.trainer.callbacks.call("on_epoch_begin")
+        with self.training() as step:
+            for batch, last in epoch_batches(self.train, state):
+                self.batch(step, batch, last)
+                if not state.stepped:
+                    continue
+                if self.check_is_due():
+                    self.check()
+                if self.answer():
+                    break
+        if state.batch == 0:
+            raise ValueError("The training loader yields no batch: there is nothing to train on.")
+        self.end_epoch()
+
+    def end_epoch(self) -> None:
+        """The check that every epoch ends with, unless one was just done or the run was stopped within the epoch."""
+        state = self.state
+        if self.val is None:
+            self.record({})
+        elif state.checked_at != state.step and state.stop_reason is None:
+            self.check()
+        self.trainer.callbacks.call("on_epoch_end")
+        if state.stop_reason is None:
+            state.epoch += 1
+            state.in_epoch = False
+        self.answer()
+
+    @contextmanager
+    def training(self) -> Generator[TrainStep, None, None]:
+        """The model in training mode, its tables owned by the optimizer, and no gradients left before or after."""
+        trainer = self.trainer
+        trainer.model.train()
+        trainer.own_tables(True)
+        trainer.optimizer.zero_grad()
+        self.gradients = Gradients(trainer.model, trainer.accumulate, trainer.clip_norm)
+        try:
+            yield trainer.train_step()
+        finally:
+            trainer.optimizer.zero_grad()
+
+    def batch(self, step: TrainStep, batch: Any, last: bool) -> None:
+        """Forward and backward; the weights move when a group of batches is complete."""
+        state, trainer = self.state, self.trainer
+        trainer.callbacks.call("on_batch_begin")
+        x, y, weight = parts = split_batch(batch).to(trainer.device)
+        loss = step(x, y, weight)
+        size = size_of(parts)
+        self.gradients.add(loss, size)
+        state.loss = detached = loss.detach()
+        trainer.mean_loss.add(detached, size)
+        state.batch += 1
+        state.rows += len(y)  # type: ignore[arg-type]
+        state.stepped = self.gradients.complete or last  # an epoch's last batches may be fewer than a group
+        if state.stepped:
+            self.move()
+        trainer.callbacks.call("on_batch_end")
+
+    def move(self) -> None:
+        """Move the weights by the gradients of a whole group of batches."""
+        self.gradients.finish()
+        self.trainer.callbacks.call("on_backward_end")
+        self.trainer.used = True
+        self.trainer.optimizer.step()
+        self.trainer.optimizer.zero_grad()
+        self.state.step += 1
+        self.state.epoch_step += 1
+
+    def check_is_due(self) -> bool:
+        """Whether somebody asked for a check, or its time has come."""
+        state, requests = self.state, self.trainer.requests
+        asked, requests.validation = requests.validation, False
+        n_step = None if state.n_batch is None else math.ceil(state.n_batch / self.trainer.accumulate)
+        return self.val is not None and (asked or self.trainer.check_times.due(state.epoch_step, n_step))
+
+    def check(self) -> None:
+        """Validate, decide, save what is best."""
+        state, trainer = self.state, self.trainer
+        state.phase = "validate"
+        trainer.settle_tables()
+        trainer.callbacks.call("on_validation_begin")
+        assert self.val is not None
+        after_batch = lambda: trainer.callbacks.call("on_validation_batch_end")  # noqa: E731
+        state.metrics = measure(trainer.model, self.val, trainer.scoring.metrics, trainer.device, trainer.loss_mode, after_batch)
+        state.check += 1
+        state.checked_at = state.step
+        state.is_best = False
+        self.record(state.metrics)
+        state.phase = "decide"
+        trainer.callbacks.call("on_validation_end")
+        self.save()
+        state.phase = "train"
+
+    def record(self, metrics: dict[str, float]) -> None:
+        """Add a record to the history."""
+        state = self.state
+        facts = {"epoch": state.epoch + 1, "step": state.step, "rows": state.rows, "seconds": round(state.seconds, 3)}
+        lr = float(self.trainer.optimizer.param_groups[0]["lr"])
+        self.trainer.history.append({**facts, "loss": self.trainer.mean_loss.take(), "lr": lr, **metrics})
+
+    def answer(self) -> bool:
+        """Do what callbacks asked for since the last optimizer step; True when the run is to end. Here a run can be saved to go on."""
+        self.state.at_rest = True
+        self.save()
+        self.state.at_rest = False
+        if self.trainer.requests.stop is not None:
+            self.state.stop_reason = self.trainer.requests.stop
+        return self.state.stop_reason is not None
+
+    def save(self) -> None:
+        """Let callbacks write, when one of them asked for it."""
+        state, trainer = self.state, self.trainer
+        if trainer.requests.save is not None:
+            trainer.requests.save = None
+            phase, state.phase = state.phase, "save"
+            trainer.callbacks.call("save")
+            trainer.callbacks.call("on_save_end")
+            state.phase = phase
