@@ -1,0 +1,305 @@
+"""However a run ends, the model holds the best weights that a check has seen, and model.pth holds the same."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+import torch
+import zoo
+
+from torch_rechub.basic import storage
+from torch_rechub.basic.callback import Callback, EarlyStopper, early_stopper
+from torch_rechub.trainers import Trainer
+
+WORSE_THEN = [0.5, 0.7, 0.6, 0.65, 0.69, 0.1, 0.2, 0.3, 0.4, 0.1]
+
+
+def breaks(hook, n, error):
+    """A callback that raises at the n-th call of a hook."""
+    left = iter(range(n - 1, -1000, -1))
+
+    def raise_at(self, trainer):
+        if next(left) == 0:
+            raise error
+
+    return type("Breaks", (Callback,), {hook: raise_at})()
+
+
+class BreakingLoader:
+    """Raises in place of the n-th batch that it is asked for, over all epochs."""
+
+    def __init__(self, loader, n, error):
+        self.loader, self.n, self.error = loader, n, error
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for batch in self.loader:
+            self.n -= 1
+            if self.n == 0:
+                raise self.error
+            yield batch
+
+
+class StopsAt(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_batch_end(self, trainer):
+        if trainer.state.step == self.step:
+            trainer.request_stop("enough")
+
+
+def make(tmp_path, values=WORSE_THEN, *, callbacks=(), **options):
+    watch = zoo.Watch()
+    settings = {"n_epoch": len(values), "earlystop_patience": 3, "model_path": tmp_path / "saved", "callbacks": [watch, *callbacks]}
+    trainer = zoo.trainer(**(settings | options))
+    trainer.evaluate_fn = zoo.Scripted(values)
+    return trainer, watch
+
+
+def assert_best(trainer, watch, tmp_path):
+    """The model and its file hold the weights of the record with the best metric (the first of equals), and say so."""
+    values = trainer.history["metric"]
+    best = max((i for i in range(len(values)) if math.isfinite(values[i])), key=lambda i: (values[i], -i))
+    expected = watch.at_check[best]
+    assert zoo.same(trainer.model.state_dict(), expected)
+    assert zoo.same(trainer.early_stopper.best_weights, expected)
+    assert trainer.early_stopper.best_auc == values[best]
+    assert trainer.history.best is trainer.history[best]
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), expected)
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["model.pth"]
+    assert not trainer.model.training
+    assert trainer.state.phase == "idle"
+
+
+def test_best_weights_survive_a_full_run(tmp_path):
+    """After the last epoch the best weights are back, not the last ones."""
+    trainer, watch = make(tmp_path, [0.5, 0.7, 0.6])
+    history = trainer.fit(*zoo.loaders())
+    assert len(history) == 3
+    assert history.stop_reason is None
+    assert_best(trainer, watch, tmp_path)
+    assert not zoo.same(trainer.model.state_dict(), watch.at_check[-1])
+
+
+def test_best_weights_survive_an_early_stop(tmp_path):
+    """Patience stops the run at its third check without improvement, with the best weights."""
+    trainer, watch = make(tmp_path)
+    history = trainer.fit(*zoo.loaders())
+    assert len(history) == 5
+    assert trainer.early_stopper.trial_counter == 3
+    assert "no improvement in 3 checks" in history.stop_reason
+    assert_best(trainer, watch, tmp_path)
+
+
+def test_best_weights_are_those_of_real_training(tmp_path):
+    """With the real AUC and logloss recorded, the weights kept are those of the largest AUC; trainer.evaluate gives it again."""
+    watch = zoo.Watch()
+    trainer = zoo.trainer(n_epoch=6, model_path=tmp_path, callbacks=[watch], val_every=2)
+    train, val = zoo.loaders()
+    history = trainer.fit(train, val)
+    best = history["auc"].index(max(history["auc"]))
+    assert zoo.same(trainer.model.state_dict(), watch.at_check[best])
+    assert trainer.evaluate(trainer.model, val) == history["auc"][best] == history.best["auc"]
+
+
+def test_best_weights_survive_a_requested_stop(tmp_path):
+    """A callback's request_stop ends the run after the present step; the first reason is kept."""
+
+    class Second(StopsAt):
+        def on_batch_end(self, trainer):
+            if trainer.state.step == self.step:
+                trainer.request_stop("too late")
+
+    trainer, watch = make(tmp_path, callbacks=[StopsAt(11), Second(11)])
+    history = trainer.fit(*zoo.loaders())
+    assert (history.stop_reason, trainer.state.step, len(history)) == ("enough", 11, 2)
+    assert_best(trainer, watch, tmp_path)
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize(
+    ("hook", "n"),
+    [
+        ("on_epoch_begin", 3),
+        ("on_batch_begin", 15),
+        ("on_backward_end", 15),
+        ("on_batch_end", 15),
+        ("on_validation_begin", 4),
+        ("on_validation_batch_end", 11),
+        ("on_validation_end", 2),
+        ("on_validation_end", 4),
+        ("on_save_end", 2),
+        ("on_epoch_end", 2),
+    ],
+)
+def test_best_weights_survive_a_callback_that_raises(tmp_path, hook, n, error):
+    """An exception or an interrupt in any hook leaves the best weights in the model and in the file, and goes on its way."""
+    trainer, watch = make(tmp_path, callbacks=[breaks(hook, n, error)])
+    with pytest.raises(type(error)) as raised:
+        trainer.fit(*zoo.loaders())
+    assert raised.value is error
+    assert trainer.state.exception is error
+    assert_best(trainer, watch, tmp_path)
+
+
+def test_an_exception_names_its_callback(tmp_path, caplog):
+    """An error from a hook carries a note that names the callback and the hook, and so does the log."""
+
+    class Clumsy(Callback):
+        def on_batch_end(self, trainer):
+            raise ValueError("broken")
+
+    trainer, _ = make(tmp_path, callbacks=[Clumsy()])
+    with pytest.raises(ValueError, match="^broken") as raised:
+        trainer.fit(*zoo.loaders())
+    assert getattr(raised.value, "__notes__", None) == ["raised by the callback Clumsy.on_batch_end"]
+    assert "callback Clumsy.on_batch_end raised ValueError: broken" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OSError("disk gone"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize(("part", "n"), [("train", 10), ("val", 8)])
+def test_best_weights_survive_a_loader_that_raises(tmp_path, part, n, error):
+    """An exception while a batch is loaded, for training or for a check, costs nothing that was found."""
+    trainer, watch = make(tmp_path)
+    loaders = dict(zip(("train", "val"), zoo.loaders(), strict=True))
+    loaders[part] = BreakingLoader(loaders[part], n, error)
+    with pytest.raises(type(error)):
+        trainer.fit(*loaders.values())
+    assert len(trainer.history) == 2
+    assert_best(trainer, watch, tmp_path)
+
+
+@pytest.mark.parametrize("part", ["forward", "evaluate_fn"])
+def test_best_weights_survive_a_model_or_metric_that_raises(tmp_path, part):
+    """An exception in the model's forward or in the metric is no different."""
+    trainer, watch = make(tmp_path, [0.5, 0.7])
+    trainer.n_epoch = 5  # the script is too short: the third check raises an IndexError
+    if part == "forward":
+        n_call = iter(range(100))
+
+        def fail(*_):
+            if next(n_call) == 17:
+                raise IndexError
+
+        trainer.model.register_forward_pre_hook(fail)
+    with pytest.raises(IndexError):
+        trainer.fit(*zoo.loaders())
+    assert_best(trainer, watch, tmp_path)
+
+
+@pytest.mark.parametrize("n", [1, 2], ids=["the first", "the second"])
+def test_an_interrupt_within_the_copy_of_the_best_weights_loses_nothing(tmp_path, monkeypatch, n):
+    """Broken off halfway through the copy of better weights, the run ends with these better weights, in the model and in the file."""
+    real, calls = early_stopper.copy_weights, []
+
+    def half_a_copy(weights, into=None):
+        calls.append(weights)
+        if len(calls) == n:
+            name = next(iter(weights))
+            real({name: torch.full_like(weights[name], math.nan)}, into)
+            raise KeyboardInterrupt
+        return real(weights, into)
+
+    monkeypatch.setattr(early_stopper, "copy_weights", half_a_copy)
+    trainer, watch = make(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*zoo.loaders())
+    assert len(trainer.history) == n
+    assert trainer.history[-1]["is_best"]
+    assert_best(trainer, watch, tmp_path)
+
+
+@pytest.mark.parametrize("function", ["_torch_save", "_sync_folder"])
+def test_an_interrupt_within_a_save_loses_nothing(tmp_path, monkeypatch, function):
+    """Broken off while model.pth is written, the run still ends with the file of the best weights."""
+    real, calls = getattr(storage, function), []
+
+    def broken(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(*args)
+
+    monkeypatch.setattr(storage, function, broken)
+    trainer, watch = make(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*zoo.loaders())
+    assert_best(trainer, watch, tmp_path)
+
+
+def test_a_disk_that_is_full_costs_the_file_alone(tmp_path, monkeypatch):
+    """When model.pth cannot be written any more, the error names it, the model holds the best weights, the old file is whole."""
+    trainer, watch = make(tmp_path)
+    real, calls = storage._torch_save, []
+
+    def full(weights, file):
+        calls.append(weights)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(weights, file)
+
+    monkeypatch.setattr(storage, "_torch_save", full)
+    with pytest.raises(OSError, match=r"No space left on device.*model\.pth"):
+        trainer.fit(*zoo.loaders())
+    assert zoo.same(trainer.model.state_dict(), watch.at_check[1])
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_check[0])
+    assert len(list((tmp_path / "saved").iterdir())) == 1
+
+
+def warnings_of(caplog):
+    return [record.message for record in caplog.records if record.name == Trainer.__module__ and record.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("validate", [False, True], ids=["no validation", "never finite"])
+def test_without_a_best_the_last_weights_stay(tmp_path, caplog, validate):
+    """Without validation, or without one finite value, the model and its file hold the last weights, and one warning says so."""
+    trainer, watch = make(tmp_path, [math.nan, math.inf, -math.inf], earlystop_patience=9)
+    train, val = zoo.loaders()
+    history = trainer.fit(train, val if validate else None)
+    assert len(history) == 3
+    assert history.best is None
+    assert trainer.early_stopper.best_weights is None
+    assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_batch[-1])
+    said = "no check had a finite metric" if validate else "there was no validation data"
+    assert warnings_of(caplog) == [f"{said}: the model keeps its last weights"]
+
+
+def test_a_run_without_improvement_of_nan_stops(tmp_path):
+    """NaN counts as no improvement: patience runs out."""
+    trainer, _ = make(tmp_path, [math.nan] * 9, earlystop_patience=2)
+    assert len(trainer.fit(*zoo.loaders())) == 2
+
+
+def test_a_run_broken_off_before_its_first_check_keeps_its_last_weights(tmp_path, caplog):
+    """Before any check there is no best: the weights of the last step stay, and are saved."""
+    trainer, watch = make(tmp_path, callbacks=[breaks("on_batch_begin", 3, KeyboardInterrupt())])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*zoo.loaders())
+    assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_batch[-1])
+    assert warnings_of(caplog) == ["no check was reached: the model keeps its last weights"]
+
+
+def test_a_run_that_cannot_begin_changes_nothing(tmp_path):
+    """When a callback refuses to begin, no weight has moved and no file was written."""
+    trainer, _ = make(tmp_path, callbacks=[EarlyStopper(3, monitor="unknown")])
+    before = zoo.copy_of(trainer.model.state_dict())
+    with pytest.raises(ValueError, match="unknown"):
+        trainer.fit(*zoo.loaders())
+    assert zoo.same(trainer.model.state_dict(), before)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_min_keeps_the_smallest(tmp_path):
+    """With mode="min" an assigned error function is best where it is smallest."""
+    trainer, watch = make(tmp_path, [0.5, 0.3, 0.4], mode="min")
+    trainer.fit(*zoo.loaders())
+    assert trainer.early_stopper.best_auc == 0.3
+    assert zoo.same(trainer.model.state_dict(), watch.at_check[1])
+    assert trainer.history.best["metric"] == 0.3
