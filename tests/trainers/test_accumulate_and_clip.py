@@ -26,7 +26,12 @@ def ordered(n, batch_size, weight=None):
 def test_accumulating_k_batches_is_one_batch_k_times_as_large(optimizer_fn, weighted):
     """The same weights, also for a last group and a last batch that are smaller, with weighted rows and with a penalty on weights."""
     weight = torch.arange(77) % 4 if weighted else None
-    options = {"n_epoch": 2, "optimizer_fn": optimizer_fn, "optimizer_params": {"lr": 0.01}, "regularization_params": {"embedding_l2": 0.01}}
+    options = {
+        "n_epoch": 2,
+        "optimizer_fn": optimizer_fn,
+        "optimizer_params": {"lr": 0.01},
+        "regularization_params": {"embedding_l2": 0.01},
+    }
     small = zoo.trainer(zoo.plain_model(), accumulate=3, **options)
     large = zoo.trainer(zoo.plain_model(), **options)
     one = small.fit(ordered(77, 8, weight))
@@ -45,7 +50,7 @@ def test_a_batch_whose_rows_all_weigh_nothing_changes_nothing():
         trainer = zoo.trainer(zoo.plain_model(), accumulate=accumulate, n_epoch=1, optimizer_fn=torch.optim.SGD)
         twin = zoo.trainer(zoo.plain_model(), n_epoch=1, optimizer_fn=torch.optim.SGD)
         trainer.fit(batches)
-        if something in batches:
+        if batches[0] is something:
             twin.fit([something])
         close(trainer.model.state_dict(), twin.model.state_dict())
 

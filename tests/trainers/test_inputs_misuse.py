@@ -1,0 +1,210 @@
+"""Wrong input is one clear error that names the feature, the row and the remedy, before it changes a weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import zoo
+from torch.utils.data import DataLoader
+
+from torch_rechub.basic.callback import Callback
+from torch_rechub.data import DataGenerator, Table, TableLoader, TorchDataset
+from torch_rechub.trainers import evaluate, train_one_epoch
+
+ROW = 37  # in the third batch of 16, at its row 5
+
+
+def spoil(x, y, kind):
+    """Rows with one thing wrong, and what the error must say of it; {row} stands for the row."""
+    x, y = {name: column.copy() for name, column in x.items()}, y.copy()
+    if kind == "too large":
+        x["item"][ROW] = 20
+        return x, y, r"SparseFeature 'item': ids must be < vocab_size=20; got 20 at row {row}.*Use vocab_size=21 or re-encode from 0"
+    if kind == "negative":
+        x["user"][ROW] = -1
+        return x, y, r"SparseFeature 'user': ids must be >= 0; got -1 at row {row}.*Re-encode from 0"
+    if kind == "in a sequence":
+        x["tags"][ROW, 1] = 6
+        return x, y, r"SequenceFeature 'tags': ids must be < vocab_size=6; got 6 at row {row}"
+    if kind == "NaN":
+        x["age"][ROW] = np.nan
+        return x, y, r"DenseFeature 'age': values must be finite; got nan at row {row}.*Fill missing values"
+    if kind == "infinite":
+        x["taste"][ROW, 0] = np.inf
+        return x, y, r"DenseFeature 'taste': values must be finite; got inf at row {row}"
+    if kind == "label 2":
+        y[ROW] = 2
+        return x, y, r"Labels must lie in \[0, 1\]; got 2 at row {row}.*Map them to 0 and 1"
+    if kind == "label NaN":
+        y[ROW] = np.nan
+        return x, y, r"Labels must be finite; got nan at row {row}"
+    assert kind == "missing"
+    return {name.replace("item", "itm"): column for name, column in x.items()}, y, r"SparseFeature 'item'.*Did you mean 'itm'"
+
+
+KINDS = ["too large", "negative", "in a sequence", "NaN", "infinite", "label 2", "label NaN", "missing"]
+IDS_AND_NUMBERS = [kind for kind in KINDS if "label" not in kind]
+
+
+def bad_rows(kind, where):
+    x, y, said = spoil(zoo.columns(64), zoo.labels(zoo.columns(64)), kind)
+    row = f"{ROW}\\b" if where == "table" else f"{ROW - 32} of the batch"
+    return x, y, said.replace("{row}", row)
+
+
+class Watched(Callback):
+    def __init__(self):
+        self.n_batch = 0
+
+    def on_batch_begin(self, trainer):
+        self.n_batch += 1
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_loaders_are_checked_whole_before_the_first_step(tmp_path, kind, part):
+    """fit refuses a bad training or validation table before a batch is read, with no weight changed and no folder made."""
+    x, y, said = bad_rows(kind, "table")
+    loaders = dict(zip(("training", "validation"), zoo.loaders(), strict=True))
+    loaders[part] = TableLoader(Table.from_columns(x, y), batch_size=16, shuffle=True, seed=0)
+    watched = Watched()
+    trainer = zoo.trainer(model_path=tmp_path / "saved", callbacks=[watched])
+    before = zoo.copy_of(trainer.model.state_dict())
+    with pytest.raises(ValueError, match=f"In the {part} data: {said}"):
+        trainer.fit(*loaders.values())
+    assert watched.n_batch == 0
+    assert zoo.same(trainer.model.state_dict(), before)
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_batch_of_a_foreign_loader_changes_no_weight(kind):
+    """With a plain DataLoader whose third batch is bad, fit raises, and the weights are those after two steps."""
+    x, y, said = bad_rows(kind, "batch")
+    watch = zoo.Watch()
+    trainer = zoo.trainer(callbacks=[watch])
+    with pytest.raises(ValueError, match=said):
+        trainer.fit(DataLoader(TorchDataset(x, y), batch_size=16))
+    assert len(watch.at_batch) == (0 if kind == "missing" else 2)
+    if watch.at_batch:
+        assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_batch_of_a_foreign_validation_loader_costs_nothing(kind):
+    """A bad validation batch raises at the first check; the last weights are kept."""
+    x, y, said = bad_rows(kind, "batch")
+    watch = zoo.Watch()
+    trainer = zoo.trainer(callbacks=[watch])
+    if "label" in kind:
+        said = "(?i)label"
+    with pytest.raises(ValueError, match=said):
+        trainer.fit(zoo.loaders()[0], DataLoader(TorchDataset(x, y), batch_size=16))
+    assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_batch_in_a_loop_by_hand_changes_no_weight(kind):
+    """model(batch) refuses, whatever the loader, before a gradient or a buffer has changed; train_one_epoch likewise."""
+    x, y, said = bad_rows(kind, "batch")
+    model = zoo.model()
+    optimizer = torch.optim.Adam(model.parameters())
+    batches = [*DataLoader(TorchDataset(x, y), batch_size=16)]
+    packed = [*TableLoader(Table.from_columns(x, y), batch_size=16)]
+    before = zoo.copy_of(model.state_dict())
+    for batch in (batches[2], packed[2]):
+        with pytest.raises(ValueError, match=said):
+            model(batch)
+        with pytest.raises(ValueError, match=said):
+            train_one_epoch(model, [batch], optimizer)
+    assert zoo.same(model.state_dict(), before)
+
+
+@pytest.mark.parametrize("kind", IDS_AND_NUMBERS)
+def test_bad_rows_are_refused_in_predict_and_evaluate(kind):
+    """predict, evaluate and model(x) refuse the same rows, from our loader and from another."""
+    x, y, said = bad_rows(kind, "batch")
+    trainer = zoo.trainer()
+    for loader in (DataLoader(TorchDataset(x, y), batch_size=16), TableLoader(Table.from_columns(x, y), batch_size=16)):
+        for read in (trainer.predict, trainer.evaluate, evaluate):
+            with pytest.raises(ValueError, match=said):
+                read(trainer.model, loader)
+    with pytest.raises(ValueError, match=said.split(" at row")[0].split("; got")[0]):
+        trainer.model({name: torch.from_numpy(column) for name, column in x.items()})
+
+
+def test_labels_outside_the_unit_interval_are_fine_for_an_assigned_criterion():
+    """Only the default criterion wants labels in [0, 1]; a label that is NaN is refused under any."""
+    x = zoo.columns()
+    y = zoo.labels(x) * 5
+    for loader in (TableLoader(Table.from_columns(x, y), 16), DataLoader(TorchDataset(x, y), 16)):
+        trainer = zoo.trainer(metrics=["rmse"], n_epoch=1)
+        trainer.criterion = torch.nn.MSELoss()
+        assert trainer.fit(loader, loader)["rmse"][0] > 0
+        with pytest.raises(ValueError, match=r"\[0, 1\]"):
+            zoo.trainer(metrics=["rmse"]).fit(loader)
+    y[3] = np.nan
+    for loader in (TableLoader(Table.from_columns(x, y), 16), DataLoader(TorchDataset(x, y), 16)):
+        trainer = zoo.trainer(metrics=["rmse"], n_epoch=1)
+        trainer.criterion = torch.nn.MSELoss()
+        with pytest.raises(ValueError, match="Labels must be finite; got nan at row 3"):
+            trainer.fit(loader)
+
+
+def test_bad_labels_move_no_buffer_of_a_users_module():
+    """Labels are looked at before the module runs, so that not even batch norm's statistics see the bad batch."""
+    module = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1), torch.nn.Sigmoid())
+    before = zoo.copy_of(module.state_dict())
+    with pytest.raises(ValueError, match="Labels must lie"):
+        zoo.trainer(module).fit([(torch.randn(4, 3), torch.tensor([0.0, 1, 1, 2]))])
+    assert zoo.same(module.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "error", "said"),
+    [
+        ([], None, ValueError, "In the training data: the loader has no batches"),
+        (iter([]), None, ValueError, "The training loader yields no batch"),
+        (None, None, TypeError, "The training data must be a loader"),
+        (7, None, TypeError, "The training data must be a loader"),
+        ("good", [], ValueError, "In the validation data: the loader has no batches"),
+        ("good", iter([]), ValueError, "yields no batch: there is nothing to evaluate"),
+        ("good", 7, TypeError, "The validation data must be a loader"),
+        ([{"user": torch.zeros(2)}], None, ValueError, "Training needs labels"),
+        ([7], None, TypeError, r"A batch must be \(x, y\)"),
+        ([(1, 2, 3, 4)], None, TypeError, "of length 4"),
+    ],
+)
+def test_what_is_no_loader_is_refused(train, val, error, said):
+    """No rows, no labels and no loader each have their own message."""
+    with pytest.raises(error, match=said):
+        zoo.trainer(n_epoch=1).fit(zoo.loaders()[0] if train == "good" else train, val)
+
+
+def test_lengths_and_splits_that_do_not_fit_are_refused():
+    """Columns of different lengths, labels that are missing or too few, and an empty split are errors where the data is given."""
+    x = zoo.columns(8)
+    for columns, y, said in (
+        ({**x, "age": x["age"][:7]}, np.zeros(8), "one length"),
+        (x, np.zeros(7), "one length"),
+        (x, None, "needs labels"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            DataGenerator(columns, y)
+    with pytest.raises(ValueError, match="must leave rows for"):
+        DataGenerator(x, zoo.labels(x)).generate_dataloader(split_ratio=(0.05, 0.5))
+    empty_test = DataGenerator(x, zoo.labels(x)).generate_dataloader(split_ratio=(0.5, 0.5), seed=0)[2]
+    with pytest.raises(ValueError, match="no batches"):
+        zoo.trainer().fit(empty_test)
+    unlabelled = TableLoader(Table.from_columns(x), 4)
+    with pytest.raises(ValueError, match="In the training data: the loader has no labels"):
+        zoo.trainer().fit(unlabelled)
+    with pytest.raises(ValueError, match="In the validation data: the loader has no labels"):
+        zoo.trainer().fit(zoo.loaders()[0], unlabelled)
+
+
+def test_scores_of_the_wrong_shape_are_refused():
+    """A module that answers with two columns to one label says so."""
+    with pytest.raises(ValueError, match=r"shape \(4, 2\) to labels of shape \(4,\)"):
+        zoo.trainer(torch.nn.Linear(3, 2)).fit([(torch.randn(4, 3), torch.ones(4))])
