@@ -1,0 +1,86 @@
+"""The libraries that we are held against, each in an environment of its own that is made when it is first asked for.
+
+``python -m benchmarks.peers deepctr-torch`` makes one; every benchmark does so by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+ENVIRONMENTS = Path(__file__).parent / ".envs"
+TORCH = "torch==2.13.0"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What pip is asked for.
+
+    Args:
+        needs: installed with what they need themselves.
+        alone: installed without: their own lists ask for what the benchmark never runs, or for what no longer installs.
+    """
+
+    needs: tuple[str, ...]
+    alone: tuple[str, ...]
+
+    @property
+    def recipe(self) -> str:
+        """What the environment is made from, in words; when it changes, the environment is made again."""
+        return "\n".join((sys.version, *self.needs, "alone:", *self.alone))
+
+
+PEERS = {
+    "existing": Peer((TORCH, "numpy", "pandas", "scikit-learn", "tqdm", "safetensors"), ("torch-rechub==0.9.0",)),
+    "deepctr-torch": Peer((TORCH, "numpy", "scikit-learn", "tqdm", "requests"), ("deepctr-torch==0.3.0",)),
+    "fuxictr": Peer(
+        (TORCH, "numpy", "pandas", "pyyaml", "scikit-learn", "h5py", "tqdm", "polars", "pyarrow", "ray[data]>=2.52"), ("fuxictr==2.3.10",)
+    ),
+    "recbole": Peer(
+        (
+            *(TORCH, "numpy<2", "scipy", "pandas<3", "scikit-learn", "tqdm", "pyyaml", "colorlog", "colorama"),
+            *("tensorboard", "texttable", "psutil", "tabulate", "thop", "setuptools<81"),
+        ),
+        ("recbole==1.2.1",),
+    ),
+}
+
+
+def python_of(name: str) -> str:
+    """The interpreter of a peer's environment, made now if it is not there.
+
+    Raises:
+        RuntimeError: with pip's last words, when it does not install.
+    """
+    peer, folder = PEERS[name], ENVIRONMENTS / name
+    python, marker = folder / "bin" / "python", folder / "recipe.txt"
+    if marker.is_file() and marker.read_text() == peer.recipe:
+        return str(python)
+    print(f"making the environment of {name} ...", file=sys.stderr, flush=True)
+    venv.create(folder, clear=True, with_pip=True)
+    for requirements, options in ((peer.needs, ()), (peer.alone, ("--no-deps",))):
+        _install(name, python, [*options, *requirements])
+    marker.write_text(peer.recipe)
+    return str(python)
+
+
+def _install(name: str, python: Path, arguments: list[str]) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{name} does not install: pip said\n{done.stderr[-2000:]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(PEERS), choices=list(PEERS))
+    for name in parser.parse_args().names:
+        print(python_of(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Measures what training a DeepFM costs, in ours and in everything that one could pick instead, in one interleaved run.
+
+    python -m benchmarks.speed [--vocab 100k 1m 10m] [--batch 2048 4096] [--threads 1 2] [--decay 0 1e-5] [--peers ours existing ...]
+                               [--steps N] [--rounds N] [--quick] [--out FILE]
+
+Processor seconds of the whole process, medians over rounds (least-most); a peer's environment is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.contenders import SCRIPTS
+from benchmarks.speed.report import markdown
+from benchmarks.speed.rounds import measure
+from benchmarks.speed.setting import Setting
+
+RESULTS = Path(__file__).parents[1] / "results"
+SUFFIX = {"k": 1_000, "m": 1_000_000}
+
+
+def count(text: str) -> int:
+    """``100k``, ``1m``, ``5000``.
+
+    Example:
+        >>> count("100k")
+        100000
+    """
+    return int(float(text[:-1]) * SUFFIX[text[-1].lower()]) if text[-1].lower() in SUFFIX else int(text)
+
+
+def steps_for(vocab: int) -> int:
+    """Fewer steps where the dense peers take seconds for one."""
+    return 100 if vocab <= 300_000 else 40 if vocab <= 3_000_000 else 10
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocab", nargs="+", type=count, default=[100_000, 1_000_000, 10_000_000], help="rows of all tables together")
+    parser.add_argument("--batch", nargs="+", type=count, default=[2048, 4096])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--decay", nargs="+", type=float, default=[0.0, 1e-5], help="Adam's coupled weight decay")
+    parser.add_argument("--peers", nargs="+", choices=list(SCRIPTS), default=list(SCRIPTS), help="ours first; ratios are against it")
+    parser.add_argument("--steps", type=int, help="optimizer steps of a turn; by default fewer for larger vocabularies")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender that count")
+    parser.add_argument("--quick", action="store_true", help="100k, batch 2048, one thread, few and short turns: a minute or two")
+    parser.add_argument("--out", type=Path, help="the raw figures; benchmarks/results/speed.json by default")
+    return parser.parse_args()
+
+
+def settings(asked: argparse.Namespace) -> list[Setting]:
+    """Every combination; weight decay and two threads only at the first batch size, where they tell enough."""
+    if asked.quick:
+        asked.vocab, asked.batch, asked.threads, asked.decay, asked.rounds = asked.vocab[:1], asked.batch[:1], [1], asked.decay[:1], 3
+        asked.steps = asked.steps or 50
+    chosen = []
+    for vocab, decay, threads, batch in itertools.product(asked.vocab, asked.decay, asked.threads, asked.batch):
+        if batch == asked.batch[0] or (decay == asked.decay[0] and threads == asked.threads[0]):
+            chosen.append(Setting(vocab, batch, threads, decay, asked.steps or steps_for(vocab)))
+    return chosen
+
+
+def save(path: Path, results: list[dict[str, Any]]) -> None:
+    """After each setting, so that a long run that is broken off leaves what it has."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def main() -> None:
+    asked = arguments()
+    out = asked.out or RESULTS / ("speed-quick.json" if asked.quick else "speed.json")
+    results: list[dict[str, Any]] = []
+    for setting in settings(asked):
+        results.append(measure(setting, asked.peers, asked.rounds))
+        print(f"\n{markdown(results[-1])}\n", flush=True)
+        save(out, results)
+
+
+if __name__ == "__main__":
+    main()

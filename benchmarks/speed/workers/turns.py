@@ -1,0 +1,79 @@
+"""A contender's side of the conversation: it works when told to and says what it took. Runs in every environment: numpy and torch only.
+
+The driver writes "go"; the contender trains for one epoch of its own ``fit``, validates, keeps its best weights, and answers with one line
+of JSON. Between turns it waits, so contenders take turns within one run and share whatever the machine does meanwhile.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+class Task:
+    """What ``setting.json`` says, as attributes, and the rows: ``train`` and ``val`` are pairs of (columns, labels)."""
+
+    def __init__(self, path):
+        told = json.loads(Path(path).read_text())
+        self.__dict__.update(told)
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(0)
+        self.dense = [f"dense_{index}" for index in range(self.n_dense)]
+        self.sparse = list(self.vocabularies)
+        with np.load(self.data) as stored:
+            columns = {name: stored[name] for name in (*self.dense, *self.sparse)}
+            labels = stored["y"]
+        cut = len(labels) - self.n_val
+        self.train = {name: values[:cut] for name, values in columns.items()}, labels[:cut]
+        self.val = {name: values[cut:] for name, values in columns.items()}, labels[cut:]
+
+    def folder(self):
+        """A folder of this contender's own, gone with the run."""
+        path = Path(self.data).with_name(f"worker-{os.getpid()}")
+        path.mkdir()
+        return path
+
+
+class Turns:
+    """Clocks around the phases of a turn: "train", "validate", and "keep" for all that is neither."""
+
+    def __init__(self):
+        self._answers = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)  # what libraries print goes where errors go
+        self._start = time.process_time()
+        self._phases, self._running = {}, False
+
+    def begin(self):
+        """Waits for the driver; ends the process when there are no more turns."""
+        if not self._running:
+            self._say(prepare=time.process_time() - self._start)
+        if sys.stdin.readline().strip() != "go":
+            os._exit(0)
+        self._running, self._phases = True, {}
+        self._last = time.process_time(), time.perf_counter()
+
+    def mark(self, phase):
+        """The time since the last mark was spent on ``phase``."""
+        now = time.process_time(), time.perf_counter()
+        spent = self._phases.get(phase, (0.0, 0.0))
+        self._phases[phase] = spent[0] + now[0] - self._last[0], spent[1] + now[1] - self._last[1]
+        self._last = now
+
+    def end(self, **facts):
+        """Answers with what the turn took."""
+        self.mark("keep")
+        self._say(phases=self._phases, **facts)
+
+    def end_if_begun(self, **facts):
+        """For contenders whose turn ends where the next one begins."""
+        if self._running:
+            self.end(**facts)
+
+    def _say(self, **facts):
+        facts["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self._answers.write(json.dumps(facts) + "\n")
