@@ -89,7 +89,7 @@ class Run:
         """Forward and backward; the weights move when a group of batches is complete."""
         state, trainer = self.state, self.trainer
         trainer.callbacks.call("on_batch_begin")
-        x, y, weight = parts = split_batch(batch).to(trainer.device)
+        x, y, weight = state.batch_parts = parts = split_batch(batch).to(trainer.device)
         loss = step(x, y, weight)
         size = size_of(parts)
         self.gradients.add(loss, size)
@@ -135,6 +135,7 @@ class Run:
         state.phase = "decide"
         trainer.callbacks.call("on_validation_end")
         self.save()
+        trainer.callbacks.call("on_check_end")
         state.phase = "train"
 
     def record(self, metrics: dict[str, float]) -> None:

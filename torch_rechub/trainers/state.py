@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
+from torch_rechub.basic.batch import Parts
+
 __all__ = ["Phase", "Requests", "TrainerState"]
 
 Phase: TypeAlias = Literal["idle", "wait", "train", "validate", "decide", "save"]
@@ -29,6 +31,7 @@ class TrainerState:
     check: int = 0  # checks done
     checked_at: int = -1  # the step of the last check
     loss: Tensor | None = None  # of the last batch, on the device
+    batch_parts: Parts | None = None  # the last batch, on the device
     metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last check
     is_best: bool = False  # whether the last check is the best so far
     stop_reason: str | None = None

@@ -20,6 +20,7 @@ HOOKS = (
     "on_validation_batch_end",
     "on_validation_end",
     "on_save_end",
+    "on_check_end",
     "on_epoch_end",
     "on_exception",
     "on_fit_end",
@@ -75,6 +76,9 @@ class Callback:
 
     def on_save_end(self, trainer: Trainer) -> None:
         """After a save that somebody asked for."""
+
+    def on_check_end(self, trainer: Trainer) -> None:
+        """After a check, its decision and its save: what was put in place for it goes back."""
 
     def on_exception(self, trainer: Trainer) -> None:
         """When the run breaks off; ``trainer.state.exception`` says by what. ``on_fit_end`` follows."""
