@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch_rechub.basic.callback.base import HOOKS, Callback
+from torch_rechub.basic.metric import KeptRows
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
@@ -53,6 +54,12 @@ class CallbackList:
         if self._running:
             for listener in self._listeners[hook]:
                 self._call(listener)
+
+    def wanted_rows(self) -> KeptRows | None:
+        """What keeps a check's labels and predictions, where a callback needs them, with the columns that it needs besides."""
+        asking = [callback for callback in self._running if callback.needs_predictions]
+        columns = dict.fromkeys(name for callback in asking for name in callback.needs_columns)
+        return KeptRows(list(columns)) if asking else None
 
     def begin(self) -> None:
         """Call ``on_fit_begin``; only who began without an error will be told of the end."""

@@ -62,8 +62,9 @@ def measure(
     device: torch.device,
     loss_mode: bool = True,
     after_batch: Callable[[], None] | None = None,
+    watching: Sequence[Metric] = (),
 ) -> dict[str, float]:
-    """Each metric's value over a loader's rows."""
+    """Each metric's value over a loader's rows; those that are ``watching`` see the rows too and are left as they then are."""
     fresh = [metric.empty() for metric in metrics]
     n_batch = 0
     with evaluating(model):
@@ -71,7 +72,7 @@ def measure(
             if y is None:
                 raise ValueError("Evaluation needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
             scores = probabilities(model, x, loss_mode)
-            for metric in fresh:
+            for metric in (*fresh, *watching):
                 metric.update(y, scores, weight, x)
             n_batch += 1
             if after_batch is not None:

@@ -127,7 +127,10 @@ class Run:
         trainer.callbacks.call("on_validation_begin")
         assert self.val is not None
         after_batch = lambda: trainer.callbacks.call("on_validation_batch_end")  # noqa: E731
-        state.metrics = measure(trainer.model, self.val, trainer.scoring.metrics, trainer.device, trainer.loss_mode, after_batch)
+        rows = trainer.callbacks.wanted_rows()
+        watching = () if rows is None else (rows,)
+        state.metrics = measure(trainer.model, self.val, trainer.scoring.metrics, trainer.device, trainer.loss_mode, after_batch, watching)
+        state.predictions = None if rows is None else rows.state_dict()
         state.check += 1
         state.checked_at = state.step
         state.is_best = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -33,6 +34,7 @@ class TrainerState:
     loss: Tensor | None = None  # of the last batch, on the device
     batch_parts: Parts | None = None  # the last batch, on the device
     metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last check
+    predictions: Mapping[str, Tensor] | None = None  # of the last check: y_true, y_pred, ..., where a callback needs them
     is_best: bool = False  # whether the last check is the best so far
     stop_reason: str | None = None
     exception: BaseException | None = None

@@ -42,7 +42,14 @@ class Callback:
         ...     def on_batch_end(self, trainer):
         ...         if trainer.state.step == self.n_step:
         ...             trainer.request_stop(f"{self.n_step} steps were asked for")
+
+    Attributes:
+        needs_predictions: whether each check shall keep its ``y_true`` and ``y_pred`` in ``trainer.state.predictions``.
+        needs_columns: the columns of the validation rows that shall be kept there as well.
     """
+
+    needs_predictions: bool = False
+    needs_columns: tuple[str, ...] = ()
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before anything is read or moved; a run starts fresh here."""

@@ -6,6 +6,7 @@ from torch_rechub.basic.metric.beyond import coverage_score, diversity_score, no
 from torch_rechub.basic.metric.function import FunctionMetric
 from torch_rechub.basic.metric.functions import auc_score, gauc_score, get_user_pred, log_loss
 from torch_rechub.basic.metric.gauc import GAUC
+from torch_rechub.basic.metric.kept_rows import KeptRows
 from torch_rechub.basic.metric.mean import MeanMetric
 from torch_rechub.basic.metric.pointwise import MAE, RMSE, Accuracy, Calibration, LogLoss, NormalizedEntropy
 from torch_rechub.basic.metric.registry import MetricSpec, get_metric
@@ -16,6 +17,7 @@ __all__ = [
     "Metric",
     "MeanMetric",
     "FunctionMetric",
+    "KeptRows",
     "MetricSpec",
     "get_metric",
     "AUC",
