@@ -1,0 +1,50 @@
+"""The logger that needs nothing: JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch_rechub.basic.tracking.base import BaseLogger, plain
+from torch_rechub.types import FilePath
+
+__all__ = ["JsonLinesLogger"]
+
+
+class JsonLinesLogger(BaseLogger):
+    """One JSON object a line in a file; needs no server and no library.
+
+    Lines are appended, each in one write, so that two runs can share a file and a killed one loses no line that it has logged. NaN and
+    infinities are written as Python's ``json`` reads them: ``NaN``, ``Infinity``.
+
+    Args:
+        path: the file; its folder is made.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
+        >>> logger = JsonLinesLogger(path)
+        >>> logger.log_hyperparams({"lr": 0.001})
+        >>> logger.log_metrics({"val/auc": 0.71}, step=0)
+        >>> path.read_text().splitlines()
+        ['{"settings": {"lr": 0.001}}', '{"step": 0, "val/auc": 0.71}']
+    """
+
+    def __init__(self, path: FilePath) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        self._write({"step": step, **metrics})
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        self._write({"settings": params})
+
+    def finish(self) -> None:
+        """Nothing is pending: a line is with the operating system when it is written."""
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(record)) + "\n")

@@ -1,0 +1,48 @@
+"""SwanLab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_rechub.basic.tracking.base import BaseLogger, numbers, plain, require
+
+__all__ = ["SwanLabLogger"]
+
+
+class SwanLabLogger(BaseLogger):
+    """SwanLab; the arguments are those of ``swanlab.init``. ``mode="offline"`` writes to ``logdir`` and asks for no account.
+
+    The library knows one run at a time in a process.
+
+    Attributes:
+        run: the library's own run, for everything that this adapter leaves out.
+
+    Raises:
+        ImportError: naming the extra, when ``swanlab`` is not installed.
+    """
+
+    def __init__(
+        self,
+        project: str | None = None,
+        experiment_name: str | None = None,
+        description: str | None = None,
+        config: dict[str, Any] | None = None,
+        logdir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        library = require("swanlab", "SwanLabLogger", "swanlab")
+        self.run: Any = library.init(
+            project=project, experiment_name=experiment_name, description=description, config=config, logdir=logdir, **kwargs
+        )
+        self._finished = False
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        self.run.log(numbers(metrics), step=step)
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        self.run.config.update(plain(params))
+
+    def finish(self) -> None:
+        if not self._finished:  # the library warns at a second call
+            self._finished = True
+            self.run.finish()

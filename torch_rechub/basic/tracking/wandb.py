@@ -1,0 +1,42 @@
+"""Weights & Biases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_rechub.basic.tracking.base import BaseLogger, plain, require
+
+__all__ = ["WandbLogger"]
+
+
+class WandbLogger(BaseLogger):
+    """Weights & Biases; the arguments are those of ``wandb.init``. ``mode="offline"`` writes to ``dir`` and asks for no account.
+
+    Attributes:
+        run: the library's own run, for everything that this adapter leaves out.
+
+    Raises:
+        ImportError: naming the extra, when ``wandb`` is not installed.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        name: str | None = None,
+        config: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
+        notes: str | None = None,
+        dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        library = require("wandb", "WandbLogger", "wandb")
+        self.run: Any = library.init(project=project, name=name, config=config, tags=tags, notes=notes, dir=dir, **kwargs)
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        self.run.log(metrics, step=step)
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        self.run.config.update(plain(params), allow_val_change=True)
+
+    def finish(self) -> None:
+        self.run.finish()
