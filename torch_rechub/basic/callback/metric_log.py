@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from torch_rechub.basic.callback.base import Callback
@@ -49,5 +50,6 @@ class MetricLog(Callback):
             logger.log_metrics(values, step=len(trainer.history) - 1)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        for logger in self.loggers:
-            logger.finish()
+        with ExitStack() as each:  # one that raises does not keep the others from it
+            for logger in reversed(self.loggers):
+                each.callback(logger.finish)

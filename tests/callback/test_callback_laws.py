@@ -1,0 +1,172 @@
+"""What holds for every callback, and for the hooks of a run."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import pytest
+import torch
+import zoo
+
+from torch_rechub.basic import callback as callbacks
+from torch_rechub.basic.callback import Callback
+from torch_rechub.basic.callback.base import HOOKS
+
+#: Public callback -> how to make one.
+RECIPES = {
+    "Callback": callbacks.Callback,
+    "Checkpoint": callbacks.Checkpoint,
+    "EarlyStopper": lambda: callbacks.EarlyStopper(2),
+    "LearningRate": lambda: callbacks.LearningRate(torch.optim.lr_scheduler.StepLR, {"step_size": 1}),
+    "MetricLog": lambda: callbacks.MetricLog([]),
+    "Progress": callbacks.Progress,
+    "GracefulStop": lambda: callbacks.GracefulStop(),
+}
+NAMES = sorted(callbacks.__all__)
+
+
+def test_every_public_callback_has_a_recipe():
+    """A callback without a recipe here fails."""
+    assert set(NAMES) <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_callback_runs_alone_in_a_fit_twice(name, tmp_path):
+    """Each callback, given by the user, goes through two runs, and the second is as long as the first."""
+    own = RECIPES[name]()
+    trainer = zoo.trainer(callbacks=[own], model_path=tmp_path)
+    assert sum(one is own for one in trainer.callbacks) == 1
+    lengths = [len(trainer.fit(*zoo.loaders())) for _ in range(2)]
+    assert lengths == [3, 3]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_of_a_callback_is_plain_and_round_trips(name, tmp_path):
+    """state_dict holds tensors, numbers, strings, lists and dicts only, and a fresh callback that takes it up gives it again."""
+    own, other = RECIPES[name](), RECIPES[name]()
+    zoo.trainer(callbacks=[own], model_path=tmp_path / "a").fit(*zoo.loaders())
+    zoo.trainer(zoo.model(), callbacks=[other], model_path=tmp_path / "b", n_epoch=1).fit(*zoo.loaders())
+    state = own.state_dict()
+    torch.save(state, tmp_path / "state.pth")
+    other.load_state_dict(copy.deepcopy(torch.load(tmp_path / "state.pth", weights_only=True)))
+    assert repr(other.state_dict()) == repr(state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_callback_shows_itself(name):
+    """repr names the class."""
+    assert repr(RECIPES[name]()).startswith(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hooks_take_the_trainer_alone(name):
+    """Every hook of every callback has one argument, the trainer, and hooks are those of the list."""
+    kind = getattr(callbacks, name)
+    for hook in (*HOOKS, "save"):
+        assert list(inspect.signature(getattr(kind, hook)).parameters) == ["self", "trainer"]
+    assert {method for method in dir(kind) if method.startswith("on_")} == set(HOOKS)
+
+
+def recorder(log, who="", fail=()):
+    """A callback that writes down every hook, and raises in those of ``fail``."""
+
+    def hook_of(hook):
+        def called(self, trainer):
+            log.append(f"{who}{hook}")
+            if hook in fail:
+                raise ValueError(f"{who}{hook}")
+
+        return called
+
+    return type("Recorder", (Callback,), {hook: hook_of(hook) for hook in HOOKS})()
+
+
+def expected_hooks(n_epoch, n_batch, accumulate, n_val_batch, best):
+    """A page of plain Python: the hooks of a run that validates at each epoch's end, without saves on request."""
+    hooks = ["on_fit_begin"]
+    for epoch in range(n_epoch):
+        hooks.append("on_epoch_begin")
+        for batch in range(1, n_batch + 1):
+            hooks.append("on_batch_begin")
+            if batch % accumulate == 0 or batch == n_batch:
+                hooks.append("on_backward_end")
+            hooks.append("on_batch_end")
+        if n_val_batch:
+            hooks += ["on_validation_begin", *["on_validation_batch_end"] * n_val_batch, "on_validation_end"]
+            hooks += [*["on_save_end"] * (epoch in best), "on_check_end"]
+        hooks.append("on_epoch_end")
+    return [*hooks, "on_fit_end"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("val", [True, False])
+def test_hooks_come_in_order_and_number(accumulate, val):
+    """Every level is framed by its begin and end; on_backward_end comes once an optimizer step; a new best is saved at its check."""
+    log = []
+    trainer = zoo.trainer(zoo.plain_model(), callbacks=[recorder(log)], accumulate=accumulate)
+    if val:
+        trainer.evaluate_fn = zoo.Scripted([0.5, 0.4, 0.6])
+    trainer.fit(zoo.loaders()[0], zoo.loaders()[1] if val else None)
+    assert log == expected_hooks(3, 4, accumulate, 3 if val else 0, best={0, 2})
+
+
+def test_callbacks_hear_each_hook_in_list_order():
+    """At every hook the first of the list comes first."""
+    log = []
+    zoo.trainer(callbacks=[recorder(log, "a."), recorder(log, "b.")], n_epoch=1).fit(*zoo.loaders())
+    assert log[0::2] == [entry.replace("b.", "a.") for entry in log[1::2]]
+    assert all(entry.startswith("a.") for entry in log[0::2])
+
+
+@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook != "on_exception"])
+def test_everyone_who_began_hears_of_the_end(hook):
+    """Whatever hook raises, all callbacks that began get on_exception (but at the end itself) and on_fit_end, once."""
+    log = []
+    trainer = zoo.trainer(callbacks=[recorder(log, "a."), recorder(log, "b.", fail=[hook]), recorder(log, "c.")])
+    with pytest.raises(ValueError, match=f"b.{hook}"):
+        trainer.fit(*zoo.loaders())
+    began = ["a."] if hook == "on_fit_begin" else ["a.", "b.", "c."]
+    last = [f"{who}on_fit_end" for who in began]
+    if hook != "on_fit_end":
+        last = [f"{who}on_exception" for who in began] + last
+    assert log[-len(last) :] == last
+    assert sum(entry.endswith("on_fit_end") for entry in log) == len(began)
+
+
+def test_errors_at_the_end_do_not_keep_others_from_it():
+    """When on_exception and on_fit_end raise as well, everybody is told all the same, and the model holds the best weights."""
+    log = []
+    fail = ["on_batch_end", "on_exception", "on_fit_end"]
+    trainer = zoo.trainer(callbacks=[recorder(log, "a.", fail), recorder(log, "b.", fail)])
+    with pytest.raises(ValueError, match="on_"):
+        trainer.fit(*zoo.loaders())
+    assert log[-4:] == ["a.on_exception", "b.on_exception", "a.on_fit_end", "b.on_fit_end"]
+    assert trainer.state.phase == "idle"
+    assert not trainer.model.training
+
+
+def test_facts_are_there_when_hooks_are_called():
+    """trainer.state says the epoch, the batch, the step, the rows and the phase at each hook."""
+    seen = []
+
+    class Reads(Callback):
+        def on_batch_end(self, trainer):
+            state = trainer.state
+            seen.append((state.phase, state.epoch, state.batch, state.step, state.stepped, state.rows, state.n_batch))
+
+        def on_validation_end(self, trainer):
+            state = trainer.state
+            seen.append((state.phase, state.epoch, state.check, sorted(state.metrics), trainer.history[-1]["auc"] == state.metrics["auc"]))
+
+    zoo.trainer(callbacks=[Reads()], accumulate=2, n_epoch=2).fit(*zoo.loaders(n=40))
+    assert seen == [
+        ("train", 0, 1, 0, False, 16, 3),
+        ("train", 0, 2, 1, True, 32, 3),
+        ("train", 0, 3, 2, True, 40, 3),
+        ("decide", 0, 1, ["auc", "logloss"], True),
+        ("train", 1, 1, 2, False, 56, 3),
+        ("train", 1, 2, 3, True, 72, 3),
+        ("train", 1, 3, 4, True, 80, 3),
+        ("decide", 1, 2, ["auc", "logloss"], True),
+    ]
