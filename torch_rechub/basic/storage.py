@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from torch_rechub.types import FilePath
 
-__all__ = ["make_folder", "save_weights", "write_file", "write_text"]
+__all__ = ["make_folder", "save_tensors", "save_weights", "sync_folder", "write_file", "write_text"]
 
 
 def make_folder(path: FilePath) -> Path:
@@ -49,7 +51,7 @@ def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise OSError(error.errno, f"could not be written: {error.strerror}. What was there before is intact", str(target)) from error
     finally:
@@ -68,6 +70,26 @@ def save_weights(path: FilePath, weights: Mapping[str, Any]) -> None:
     write_file(path, lambda file: _torch_save(on_cpu, file))
 
 
+def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors as ``safetensors``, flushed to the disk; not atomic: for a file in a folder that is renamed when it is whole.
+
+    Raises:
+        OSError: naming the file that could not be written.
+    """
+    seen: set[int] = set()
+    apart: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():  # the format wants each tensor to have memory of its own
+        storage = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.detach().clone() if storage in seen or not tensor.is_contiguous() else tensor.detach()
+        seen.add(storage)
+    try:
+        save_file(apart, path)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    except SafetensorError as error:  # raised for a failing write as well, with the system's words inside
+        raise OSError(None, f"could not be written: {error}", str(path)) from error
+
+
 def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
     try:
         torch.save(weights, file)
@@ -76,7 +98,7 @@ def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
         raise cause if isinstance(cause, OSError) else OSError(None, str(error)) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename durable; not every system can open a folder."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)

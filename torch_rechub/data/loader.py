@@ -54,6 +54,7 @@ class TableLoader(DataLoader[Any]):
     ) -> None:
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number >= 1; got {batch_size!r}.")
+        self.seed_is_drawn = seed is None  # nobody chose it, so a run that is gone on with may bring its own
         if seed is None:
             seed = int(torch.randint(2**62, ())) if shuffle else 0
         self.table = table

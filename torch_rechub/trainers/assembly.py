@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate, MetricLog, Progress
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress
 from torch_rechub.basic.callback.learning_rate import Interval
 from torch_rechub.basic.layers import EmbeddingTable
 from torch_rechub.basic.loss_func import RegularizationLoss
@@ -78,23 +78,27 @@ class Assembly:
         self.check_times = CheckTimes(val_every)
         self.state, self.history, self.requests = TrainerState(), History(), Requests()
         self.total_steps: int | None = None
-        self.validates = False
+        self.validates = self.resumed = False
+        self.train_loader: Any = None
+        self.fingerprint: dict[str, Any] = {}
         self.mean_loss = MeanLoss(self.device)
         self.criterion: Any = self.default_criterion()
         self._default_criterion = self.criterion
         self.regularization = RegularizationLoss(**(regularization_params or {}))
         self.scoring = Scoring(self.default_metrics if metrics is None else metrics, monitor, mode)
+        self.built_in_checkpoint = checkpoint = Checkpoint()
         built_in = [
             EarlyStopper(NEVER if earlystop_patience is None else earlystop_patience),
             None if scheduler_fn is None else LearningRate(scheduler_fn, scheduler_params, interval=scheduler_interval),
-            Checkpoint(),
+            checkpoint,
             None if model_logger is None else MetricLog(model_logger),
             Progress() if progress else None,
+            GracefulStop(),
         ]
         listed = with_built_ins(list(callbacks), [callback for callback in built_in if callback is not None])
         self.callbacks = CallbackList(listed, cast("Trainer", self))
-        self._optimizer_fn = optimizer_fn
-        self._optimizer_params = dict({"lr": 1e-3} if optimizer_params is None else optimizer_params)
+        self.optimizer_fn = optimizer_fn
+        self.optimizer_params = dict({"lr": 1e-3} if optimizer_params is None else optimizer_params)
         self.make_optimizer()
 
     def default_criterion(self) -> Any:
@@ -107,8 +111,8 @@ class Assembly:
         Where torch's optimizer was asked for and ours does the same mathematics at the cost of the batch's rows, ours is made. It
         owns the model's tables only while the trainer trains, so that the model stays free for any other optimizer.
         """
-        make = row_wise(self._optimizer_fn, self._optimizer_params) or self._optimizer_fn
-        self.optimizer = make(self.model.parameters(), **self._optimizer_params)
+        make = row_wise(self.optimizer_fn, self.optimizer_params) or self.optimizer_fn
+        self.optimizer = make(self.model.parameters(), **self.optimizer_params)
         self.own_tables(False)
         self.used = False
         schedule = self.callback(LearningRate)

@@ -29,6 +29,15 @@ class MeanLoss:
         self._size.zero_()
         return mean
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The sums so far."""
+        return {"total": self._total, "size": self._size}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from sums."""
+        self._total.copy_(state["total"])
+        self._size.copy_(state["size"])
+
 
 def size_of(parts: Parts) -> torch.Tensor | int:
     """How much a batch counts: its rows, or the sum of their weights."""

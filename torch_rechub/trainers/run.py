@@ -12,6 +12,7 @@ from torch_rechub.trainers.batches import epoch_batches
 from torch_rechub.trainers.evaluation import measure
 from torch_rechub.trainers.gradients import Gradients
 from torch_rechub.trainers.mean_loss import size_of
+from torch_rechub.trainers.state import Paused
 from torch_rechub.trainers.train_step import TrainStep
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ class Run:
 
     def go(self) -> None:
         """Train until the last epoch is done or somebody asked to stop."""
-        while self.state.epoch < self.trainer.n_epoch and self.state.stop_reason is None:
+        state = self.state
+        while state.in_epoch or (state.epoch < self.trainer.n_epoch and state.stop_reason is None):
             self.epoch()
+            if self.trainer.requests.pause is not None:
+                break
 
     def epoch(self) -> None:
         """One epoch, or what is left of one that was broken off."""
@@ -46,18 +50,29 @@ class Run:
         if not state.in_epoch:
             state.begin_epoch()
             self.trainer.callbacks.call("on_epoch_begin")
+        if state.stop_reason is None:
+            self.train_batches()
+        if state.batch == 0:
+            raise ValueError("The training loader yields no batch: there is nothing to train on.")
+        if self.trainer.requests.pause is None:
+            self.end_epoch()
+
+    def train_batches(self) -> None:
+        """The batches of the epoch that have not been read, and the checks among them."""
+        state = self.state
         with self.training() as step:
+            if state.check_due:  # the run was paused within this check
+                self.check(within=True)
+                if self.answer():
+                    return
             for batch, last in epoch_batches(self.train, state):
                 self.batch(step, batch, last)
                 if not state.stepped:
                     continue
                 if self.check_is_due():
-                    self.check()
+                    self.check(within=True)
                 if self.answer():
-                    break
-        if state.batch == 0:
-            raise ValueError("The training loader yields no batch: there is nothing to train on.")
-        self.end_epoch()
+                    return
 
     def end_epoch(self) -> None:
         """The check that every epoch ends with, unless one was just done or the run was stopped within the epoch."""
@@ -67,9 +82,8 @@ class Run:
         elif state.checked_at != state.step and state.stop_reason is None:
             self.check()
         self.trainer.callbacks.call("on_epoch_end")
-        if state.stop_reason is None:
-            state.epoch += 1
-            state.in_epoch = False
+        state.epoch += state.stop_reason is None
+        state.in_epoch = False
         self.answer()
 
     @contextmanager
@@ -119,27 +133,34 @@ class Run:
         n_step = None if state.n_batch is None else math.ceil(state.n_batch / self.trainer.accumulate)
         return self.val is not None and (asked or self.trainer.check_times.due(state.epoch_step, n_step))
 
-    def check(self) -> None:
-        """Validate, decide, save what is best."""
+    def check(self, within: bool = False) -> None:
+        """Validate, decide, save what is best; within an epoch or at its end."""
         state, trainer = self.state, self.trainer
-        state.phase = "validate"
+        state.phase, state.check_due = "validate", within
         trainer.settle_tables()
         trainer.callbacks.call("on_validation_begin")
         assert self.val is not None
-        after_batch = lambda: trainer.callbacks.call("on_validation_batch_end")  # noqa: E731
         rows = trainer.callbacks.wanted_rows()
         watching = () if rows is None else (rows,)
-        state.metrics = measure(trainer.model, self.val, trainer.scoring.metrics, trainer.device, trainer.loss_mode, after_batch, watching)
+        state.metrics = measure(
+            trainer.model, self.val, trainer.scoring.metrics, trainer.device, trainer.loss_mode, self.after_validation_batch, watching
+        )
         state.predictions = None if rows is None else rows.state_dict()
         state.check += 1
         state.checked_at = state.step
-        state.is_best = False
+        state.is_best, state.check_due = False, False
         self.record(state.metrics)
         state.phase = "decide"
         trainer.callbacks.call("on_validation_end")
         self.save()
         trainer.callbacks.call("on_check_end")
         state.phase = "train"
+
+    def after_validation_batch(self) -> None:
+        """Between two batches of a check: where it can be left when the run is to pause."""
+        self.trainer.callbacks.call("on_validation_batch_end")
+        if self.trainer.requests.pause is not None:
+            raise Paused
 
     def record(self, metrics: dict[str, float]) -> None:
         """Add a record to the history."""
@@ -149,13 +170,20 @@ class Run:
         self.trainer.history.append({**facts, "loss": self.trainer.mean_loss.take(), "lr": lr, **metrics})
 
     def answer(self) -> bool:
-        """Do what callbacks asked for since the last optimizer step; True when the run is to end. Here a run can be saved to go on."""
+        """Do what callbacks asked for since the last optimizer step; True when the loop is to be left."""
+        requests = self.trainer.requests
+        if requests.stop is not None:
+            self.state.stop_reason = requests.stop
+        self.rest()
+        return self.state.stop_reason is not None or requests.pause is not None
+
+    def rest(self) -> None:
+        """Between two steps, with no check half done: the run can be saved here to go on from."""
+        requests = self.trainer.requests
+        requests.save = requests.save or requests.pause
         self.state.at_rest = True
         self.save()
         self.state.at_rest = False
-        if self.trainer.requests.stop is not None:
-            self.state.stop_reason = self.trainer.requests.stop
-        return self.state.stop_reason is not None
 
     def save(self) -> None:
         """Let callbacks write, when one of them asked for it."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torch_rechub.basic.batch import Parts
 
-__all__ = ["Phase", "Requests", "TrainerState"]
+__all__ = ["Paused", "Phase", "Requests", "TrainerState"]
 
 Phase: TypeAlias = Literal["idle", "wait", "train", "validate", "decide", "save"]
 
@@ -31,6 +31,7 @@ class TrainerState:
     rows: int = 0  # rows trained on
     check: int = 0  # checks done
     checked_at: int = -1  # the step of the last check
+    check_due: bool = False  # whether a check within the epoch was begun and not ended
     loss: Tensor | None = None  # of the last batch, on the device
     batch_parts: Parts | None = None  # the last batch, on the device
     metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last check
@@ -57,5 +58,11 @@ class Requests:
     """What callbacks asked for; the loop reads it between two optimizer steps, in one place."""
 
     stop: str | None = None
+    pause: str | None = None
+    then: BaseException | None = None  # what to raise when a paused run has been saved
     save: str | None = None
     validation: bool = False
+
+
+class Paused(BaseException):
+    """Leaves the loop where nothing is half done: while it waits for data, or in a check, which is done again later."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
+from torch_rechub.basic.callback import Checkpoint
 from torch_rechub.trainers.assembly import Assembly
 from torch_rechub.trainers.batches import with_last
+from torch_rechub.trainers.fingerprint import fingerprint
 from torch_rechub.trainers.history import History
 from torch_rechub.trainers.inputs import check_loaders, length_of
 from torch_rechub.trainers.mean_loss import MeanLoss
+from torch_rechub.trainers.resume import capture, find_save, take_up
 from torch_rechub.trainers.run import Run
-from torch_rechub.trainers.state import Requests, TrainerState
+from torch_rechub.trainers.state import Paused, Requests, TrainerState
+from torch_rechub.types import FilePath
 
 __all__ = ["Trainer"]
 
@@ -54,29 +58,48 @@ class Trainer(Assembly):
         TypeError, ValueError: when an argument cannot be used.
     """
 
-    def fit(self, train_dataloader: Iterable[Any], val_dataloader: Iterable[Any] | None = None) -> History:
-        """Train from the weights that the model has, with a fresh optimizer, schedule, stopper and history.
+    def fit(
+        self,
+        train_dataloader: Iterable[Any],
+        val_dataloader: Iterable[Any] | None = None,
+        resume: Literal["auto"] | FilePath | None = None,
+    ) -> History:
+        """Train from the weights that the model has, with a fresh optimizer, schedule, stopper and history; or go on with a run.
 
         Args:
             train_dataloader: yields ``(x, y)`` or ``(x, y, weight)``.
             val_dataloader: likewise; None trains ``n_epoch`` epochs and keeps the last weights.
+            resume: "auto" goes on from the newest good save under ``model_path``, or starts anew where there is none, and returns at
+                once where the run had ended; a folder names another place, which must hold a save. The run ends with the very bits of
+                one that was never broken off.
 
         Returns:
             The history: one record a check, or an epoch where there is no validation.
 
         Raises:
-            ValueError: naming the feature, the row and the remedy, before the first step, when the data cannot be learned from.
+            ValueError: naming the feature, the row and the remedy, before the first step, when the data cannot be learned from; or
+                naming each difference, when the saved run is another one.
         """
-        self._begin(train_dataloader, val_dataloader)
+        self._begin(train_dataloader, val_dataloader, resume)
+        run = Run(self, train_dataloader, val_dataloader)
         try:
             self.callbacks.begin()
-            Run(self, train_dataloader, val_dataloader).go()
+            saved = find_save(self, resume)
+            if saved is not None:
+                take_up(self, saved, train_dataloader, val_dataloader)
+            run.go()
+        except Paused as pause:
+            self.state.exception = pause
+            self.callbacks.end("on_exception")
+            run.rest()
         except BaseException as error:
             self.state.exception = error
             self.callbacks.end("on_exception")
             raise
         finally:
             self._end()
+        if self.requests.then is not None:
+            raise self.requests.then
         return self.history
 
     def train_one_epoch(self, data_loader: Iterable[Any], log_interval: int = 10) -> float:
@@ -103,6 +126,20 @@ class Trainer(Assembly):
         """Ask the loop to end the run after the present optimizer step; the first reason is kept."""
         self.requests.stop = self.requests.stop or reason
 
+    def request_pause(self, reason: str, then: BaseException | None = None) -> None:
+        """Ask the loop to end where the run can be gone on with by ``fit(resume=...)``, and raise ``then`` when it is saved.
+
+        The present step is finished; a wait for data or a check is left at once, and done again when the run goes on.
+        """
+        self.requests.pause = self.requests.pause or reason
+        self.requests.then = self.requests.then or then
+        if self.state.phase == "wait" and (self.state.stepped or self.state.batch == 0):
+            raise Paused
+
+    def capture(self) -> dict[str, Any]:
+        """All that the run needs to go on, as it lies."""
+        return capture(self)
+
     def request_validation(self) -> None:
         """Ask for a check after the present optimizer step."""
         self.requests.validation = True
@@ -111,7 +148,7 @@ class Trainer(Assembly):
         """Ask for a save after the present optimizer step."""
         self.requests.save = self.requests.save or reason
 
-    def _begin(self, train: Any, val: Any) -> None:
+    def _begin(self, train: Any, val: Any, resume: Any) -> None:
         check_loaders(self.model, train, val, self.wants_binary_labels)
         if self.used:
             self.make_optimizer()
@@ -125,9 +162,14 @@ class Trainer(Assembly):
         self.validates = val is not None
         self.total_steps = None if n_batch is None else self.n_epoch * math.ceil(n_batch / self.accumulate)
         self.mean_loss = MeanLoss(self.device)
+        self.train_loader, self.resumed = train, False
+        checkpoint = self.callback(Checkpoint)
+        assert checkpoint is not None
+        checkpoint.wanted = checkpoint is not self.built_in_checkpoint or resume is not None
+        self.fingerprint = fingerprint(self, train, val) if checkpoint.wanted and self.model_path is not None else {}
 
     def _end(self) -> None:
-        self.history.stop_reason = self.state.stop_reason
+        self.history.stop_reason = self.state.stop_reason or self.requests.pause
         try:
             self.callbacks.end("on_fit_end")
         finally:

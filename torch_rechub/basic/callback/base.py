@@ -51,6 +51,9 @@ class Callback:
     needs_predictions: bool = False
     needs_columns: tuple[str, ...] = ()
 
+    #: Whether the callback has a part in how the run goes; a mere onlooker may come and go when a run is gone on with.
+    part_of_run: bool = True
+
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before anything is read or moved; a run starts fresh here."""
 

@@ -24,6 +24,8 @@ class MetricLog(Callback):
         loggers: objects with the three methods, see :mod:`torch_rechub.basic.tracking`.
     """
 
+    part_of_run = False
+
     def __init__(self, loggers: Any) -> None:
         self.loggers: Sequence[Any] = list(loggers) if isinstance(loggers, list | tuple) else [loggers]
         for logger in self.loggers:

@@ -21,6 +21,8 @@ class Progress(Callback):
         seconds: the bar's loss is read at most this often, since reading it makes a GPU wait.
     """
 
+    part_of_run = False
+
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
         self._bar: Any = None
