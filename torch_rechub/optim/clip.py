@@ -1,4 +1,4 @@
-"""Clipping by the norm of all gradients together, row gradients included."""
+"""Clipping by the norm of all gradients together or number by number, row gradients included."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torch_rechub.optim.rows import coalesced
 
-__all__ = ["clip_grad_norm_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
 @torch.no_grad()
@@ -47,6 +47,26 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> T
     for group in by_device.values():
         torch._foreach_mul_(group, scale.to(group[0].device))
     return total
+
+
+@torch.no_grad()
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], max_value: float) -> None:
+    """Hold each number of all gradients within ``[-max_value, max_value]`` in place; a sparse gradient is summed by rows first.
+
+    Args:
+        parameters: what has the gradients; those without one are left out.
+        max_value: the largest absolute value, > 0. NaN stays NaN, as in torch.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, -0.5])
+        >>> clip_grad_value_([weight], max_value=1.0)
+        >>> weight.grad
+        tensor([ 1.0000, -0.5000])
+    """
+    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
+        if parameter.grad is not None:
+            _values(parameter).clamp_(-max_value, max_value)
 
 
 def _values(parameter: Tensor) -> Tensor:

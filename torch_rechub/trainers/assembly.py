@@ -14,7 +14,7 @@ from torch_rechub.basic.callback.learning_rate import Interval
 from torch_rechub.basic.layers import EmbeddingTable
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.basic.metric import MetricSpec
-from torch_rechub.optim import RowOptimizer, row_wise
+from torch_rechub.optim import RowOptimizer, clip_grad_norm_, clip_grad_value_, row_wise
 from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
 from torch_rechub.trainers.check_times import CheckTimes
 from torch_rechub.trainers.device import resolve_device
@@ -130,6 +130,13 @@ class Assembly:
         for module in self.model.modules():
             if isinstance(module, EmbeddingTable):
                 module.settle()
+
+    def clip_gradients(self, max_norm: float | None = None, max_value: float | None = None) -> None:
+        """Hold each number of the gradients, then the 2-norm of all of them, within bounds; row gradients as well."""
+        if max_value is not None:
+            clip_grad_value_(self.model.parameters(), max_value)
+        if max_norm is not None:
+            clip_grad_norm_(self.model.parameters(), max_norm)
 
     def train_step(self) -> TrainStep:
         """Model and losses in the module that the loop runs."""

@@ -1,0 +1,51 @@
+"""SWA: the plain mean of the weights along the end of a run."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+from torch_rechub.basic.callback.averaged_weights import AveragedWeights
+
+if TYPE_CHECKING:
+    from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["SWA"]
+
+
+class SWA(AveragedWeights):
+    """Validates, keeps and saves the mean of the weights of all steps since ``start_epoch``.
+
+    Stochastic weight averaging (Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, *Averaging Weights Leads to Wider Optima and Better
+    Generalization*, UAI 2018, Algorithm 1), to be used with a constant or cyclic rate. Deviations: the mean is over every step, not over
+    one a cycle; embedding tables enter it at checks, counted by the steps since the last one; the statistics of batch norm are averaged
+    with the weights instead of being computed again in a pass over the data. Checks before ``start_epoch`` measure the plain weights, and
+    the best check wins, of whichever kind it is. It takes the memory of one more copy of the weights.
+
+    Args:
+        start_epoch: epochs that are trained before averaging begins, at least 0.
+
+    Raises:
+        ValueError: when ``start_epoch`` is no whole number >= 0.
+
+    Example:
+        >>> SWA(start_epoch=5).kept(before=3, now=4)
+        0.75
+    """
+
+    def __init__(self, start_epoch: int) -> None:
+        if isinstance(start_epoch, bool) or operator.index(start_epoch) < 0:
+            raise ValueError(f"SWA: start_epoch must be a whole number of epochs >= 0; got {start_epoch!r}.")
+        self.start_epoch = start_epoch
+        super().__init__()
+
+    def kept(self, before: int, now: int) -> float:
+        """All steps count alike."""
+        return before / now
+
+    def averages_now(self, trainer: Trainer) -> bool:
+        """Whether ``start_epoch`` epochs have been trained."""
+        return trainer.state.epoch >= self.start_epoch
+
+    def __repr__(self) -> str:
+        return f"SWA(start_epoch={self.start_epoch})"

@@ -1,0 +1,35 @@
+"""Which of a model's parameters are embedding tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from torch_rechub.basic.layers.table import EmbeddingTable
+
+__all__ = ["split_parameters", "table_names"]
+
+_TABLES = (EmbeddingTable, nn.Embedding, nn.EmbeddingBag)
+
+
+def table_names(model: nn.Module) -> set[str]:
+    """The names, as in ``model.named_parameters()``, of the weights of embedding tables: ours and torch's."""
+    owned = {id(weight) for module in model.modules() if isinstance(module, _TABLES) for weight in module.parameters(recurse=False)}
+    return {name for name, weight in model.named_parameters() if id(weight) in owned}
+
+
+def split_parameters(model: nn.Module) -> list[dict[str, Any]]:
+    """All parameters of a model as two groups for an optimizer, named "embedding" (the tables) and "dense" (the rest).
+
+    A weight that is both a table's and another layer's is an embedding. A group may be empty.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(5, 2), nn.Linear(2, 1))
+        >>> [(group["name"], len(group["params"])) for group in split_parameters(model)]
+        [('embedding', 1), ('dense', 2)]
+    """
+    tables = table_names(model)
+    embedding = [weight for name, weight in model.named_parameters() if name in tables]
+    dense = [weight for name, weight in model.named_parameters() if name not in tables]
+    return [{"params": embedding, "name": "embedding"}, {"params": dense, "name": "dense"}]
