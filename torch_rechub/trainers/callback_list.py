@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch_rechub.basic.callback.base import HOOKS, Callback
-from torch_rechub.basic.metric import KeptRows
+from torch_rechub.basic.metric.kept_rows import KeptRows
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer

@@ -3,10 +3,11 @@
 from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.base import Metric
 from torch_rechub.basic.metric.beyond import coverage_score, diversity_score, novelty_score
+from torch_rechub.basic.metric.bootstrap import grouped_bootstrap_test
+from torch_rechub.basic.metric.delong import DeLongResult, delong_test, delong_variance
 from torch_rechub.basic.metric.function import FunctionMetric
 from torch_rechub.basic.metric.functions import auc_score, gauc_score, get_user_pred, log_loss
 from torch_rechub.basic.metric.gauc import GAUC
-from torch_rechub.basic.metric.kept_rows import KeptRows
 from torch_rechub.basic.metric.mean import MeanMetric
 from torch_rechub.basic.metric.pointwise import MAE, RMSE, Accuracy, Calibration, LogLoss, NormalizedEntropy
 from torch_rechub.basic.metric.registry import MetricSpec, get_metric
@@ -17,7 +18,6 @@ __all__ = [
     "Metric",
     "MeanMetric",
     "FunctionMetric",
-    "KeptRows",
     "MetricSpec",
     "get_metric",
     "AUC",
@@ -33,6 +33,11 @@ __all__ = [
     "gauc_score",
     "get_user_pred",
     "log_loss",
+    # whether one AUC is really larger than another
+    "delong_test",
+    "delong_variance",
+    "DeLongResult",
+    "grouped_bootstrap_test",
     # functions of recommended lists
     "topk_metrics",
     "ndcg_score",
