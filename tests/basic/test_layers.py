@@ -17,6 +17,7 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
     "ConcatPooling": (layers.ConcatPooling, [(5, 4)], (5, 4), ""),
     "AveragePooling": (layers.AveragePooling, [(5, 4), (1, 5)], (4,), ""),
     "SumPooling": (layers.SumPooling, [(5, 4), (1, 5)], (4,), ""),
+    "Linear": (lambda: layers.Linear(6, 4), [(6,)], (4,), "weight bias"),
     "Dropout": (lambda: layers.Dropout(0.3), [(6,)], (6,), ""),
     "BatchNorm1d": (lambda: layers.BatchNorm1d(6), [(6,)], (6,), "weight bias running_mean running_var num_batches_tracked"),
     "LR": (lambda: layers.LR(6), [(6,)], (1,), "fc.weight fc.bias"),

@@ -9,6 +9,7 @@ from torch_rechub.basic.layers.batch_norm import BatchNorm1d
 from torch_rechub.basic.layers.bilinear import BiLinearInteractionLayer
 from torch_rechub.basic.layers.cin import CIN
 from torch_rechub.basic.layers.cross import CrossLayer, CrossNetMix, CrossNetV2, CrossNetwork
+from torch_rechub.basic.layers.dense import Linear
 from torch_rechub.basic.layers.dropout import Dropout
 from torch_rechub.basic.layers.embedding import EmbeddingLayer
 from torch_rechub.basic.layers.ffm import CEN, FFM
@@ -31,6 +32,7 @@ __all__ = [
     "SumPooling",
     "BatchNorm1d",
     "Dropout",
+    "Linear",
     "LR",
     "MLP",
     "PredictionLayer",

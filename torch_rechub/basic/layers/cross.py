@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.basic.layers.dense import Linear
+
 __all__ = ["CrossLayer", "CrossNetMix", "CrossNetV2", "CrossNetwork"]
 
 
@@ -84,7 +86,7 @@ class CrossNetV2(nn.Module):
     def __init__(self, input_dim: int, num_layers: int) -> None:
         super().__init__()
         self.num_layers = num_layers
-        self.w = nn.ModuleList([nn.Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
+        self.w = nn.ModuleList([Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
         self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in range(num_layers)])
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torch_rechub.basic.activation import activation_layer
 from torch_rechub.basic.layers.batch_norm import BatchNorm1d
+from torch_rechub.basic.layers.dense import Linear
 from torch_rechub.basic.layers.dropout import Dropout
 
 __all__ = ["MLP"]
@@ -54,7 +55,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         width = input_dim
         for next_width in hidden:
-            layers += [nn.Linear(width, next_width), BatchNorm1d(next_width), _activation(activation, next_width), Dropout(dropout)]
+            layers += [Linear(width, next_width), BatchNorm1d(next_width), _activation(activation, next_width), Dropout(dropout)]
             width = next_width
         if output_layer:
             layers.append(nn.Linear(width, 1))
