@@ -1,1 +1,6 @@
-"""Shared by all tests: recipes are imported by ``import zoo``, since pytest puts this folder on the path."""
+"""Shared by all tests: recipes are imported by ``import zoo``, since pytest puts this folder on the path; no test is timed."""
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

@@ -214,7 +214,7 @@ def test_an_interrupt_within_the_copy_of_the_best_weights_loses_nothing(tmp_path
     assert_best(trainer, watch, tmp_path)
 
 
-@pytest.mark.parametrize("function", ["_torch_save", "_sync_folder"])
+@pytest.mark.parametrize("function", ["_torch_save", "sync_folder"])
 def test_an_interrupt_within_a_save_loses_nothing(tmp_path, monkeypatch, function):
     """Broken off while model.pth is written, the run still ends with the file of the best weights."""
     real, calls = getattr(storage, function), []

@@ -68,5 +68,6 @@ def _move(x: Any, device: torch.device) -> Any:
     if isinstance(x, Mapping):
         return {name: _move(value, device) for name, value in x.items()}
     if isinstance(x, list | tuple):
-        return type(x)(_move(value, device) for value in x)
+        moved = [_move(value, device) for value in x]
+        return type(x)(*moved) if hasattr(x, "_fields") else type(x)(moved)  # a named tuple takes its fields one by one
     return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -91,11 +92,12 @@ def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
+    handled = sys.exc_info()[1]  # what a run died of, when it is saved for the last time
     try:
         torch.save(weights, file)
-    except RuntimeError as error:  # torch reports a failing write as a RuntimeError, with the reason chained or lost
-        cause = error.__context__
-        raise cause if isinstance(cause, OSError) else OSError(None, str(error)) from error
+    except RuntimeError as error:  # torch reports a failing write as a RuntimeError, with the reason (an interrupt as well) chained
+        reason = error.__context__
+        raise OSError(None, str(error)) if reason is None or reason is handled else reason from error
 
 
 def sync_folder(folder: Path) -> None:
