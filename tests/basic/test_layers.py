@@ -256,3 +256,24 @@ def test_prediction_layer_and_lr_take_the_sigmoid_where_asked():
     probabilities = layers.LR(3, sigmoid=True)
     probabilities.load_state_dict(linear.state_dict())
     assert torch.equal(probabilities(x), torch.sigmoid(linear(x)))
+
+
+@pytest.mark.parametrize("n_row", [1, 33])
+def test_factorization_machine_is_linear_plus_pairs(n_row: int):
+    """Values, gradients and gradients of gradients are those of LR and FM added up."""
+    from torch_rechub.basic.layers.fm import factorization_machine
+
+    torch.manual_seed(0)
+    linear, pairs = layers.LR(15).double(), layers.FM()
+    found = []
+    x0 = torch.randn(n_row, 5, 3, dtype=torch.float64)
+    for both in (
+        lambda x: factorization_machine(x, linear.fc.weight, linear.fc.bias),
+        lambda x: (linear(x.flatten(1)) + pairs(x)).squeeze(1),
+    ):
+        x = x0.clone().requires_grad_()
+        out = both(x)
+        grads = torch.autograd.grad(out.square().sum(), [x, linear.fc.weight, linear.fc.bias], create_graph=True)
+        found.append([out, *grads, *torch.autograd.grad(grads[0].square().sum(), [x, linear.fc.weight])])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_rechub.basic.features import EmbeddedFeature, Feature
 from torch_rechub.basic.layers import FM, LR, MLP, EmbeddingLayer
+from torch_rechub.basic.layers.fm import factorization_machine
 from torch_rechub.models.base import RankingModel
 from torch_rechub.types import Features, Scores
 
@@ -59,8 +60,8 @@ class DeepFM(RankingModel):
         """Log-odds of a positive label, ``(B,)``."""
         found = self.embedding.look_up(x, self.features)
         embedded = found.stacked(self.fm_features)  # (B, F, D)
-        logit = self.linear(embedded.flatten(1)) + self.fm(embedded) + self.mlp(found.flat(self.deep_features))  # (B, 1)
-        return logit.squeeze(1)
+        wide = factorization_machine(embedded, self.linear.fc.weight, self.linear.fc.bias)  # self.linear + self.fm
+        return wide + self.mlp(found.flat(self.deep_features)).squeeze(1)
 
 
 def _check_features(deep: Sequence[Feature], fm: Sequence[Feature]) -> None:
