@@ -8,7 +8,7 @@ import pytest
 import torch
 import zoo
 
-from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate, Progress
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, Progress
 from torch_rechub.trainers import CTRTrainer
 
 
@@ -106,7 +106,7 @@ def test_the_defaults_are_those_of_the_page():
 
 
 def test_callbacks_run_in_list_order_with_the_built_in_ones_behind():
-    """The user's first, in their order, then stopper, schedule, checkpoint, loggers and progress."""
+    """The user's first, in their order, then stopper, schedule, checkpoint, loggers, progress and what listens for signals."""
 
     class Mine(Callback):
         pass
@@ -115,7 +115,7 @@ def test_callbacks_run_in_list_order_with_the_built_in_ones_behind():
     options = {"scheduler_fn": torch.optim.lr_scheduler.StepLR, "scheduler_params": {"step_size": 1}, "progress": True}
     trainer = zoo.trainer(callbacks=[mine, other], **options)
     assert list(trainer.callbacks)[:2] == [mine, other]
-    assert [type(callback) for callback in list(trainer.callbacks)[2:]] == [EarlyStopper, LearningRate, Checkpoint, Progress]
+    assert [type(callback) for callback in list(trainer.callbacks)[2:]] == [EarlyStopper, LearningRate, Checkpoint, Progress, GracefulStop]
 
 
 def test_an_instance_of_a_built_in_class_takes_its_place():
@@ -129,7 +129,7 @@ def test_an_instance_of_a_built_in_class_takes_its_place():
 
     own, mine = Patient(2, monitor="logloss"), Mine()
     trainer = zoo.trainer(callbacks=[own, mine], earlystop_patience=7)
-    assert [type(callback) for callback in trainer.callbacks] == [Mine, Patient, Checkpoint]
+    assert [type(callback) for callback in trainer.callbacks] == [Mine, Patient, Checkpoint, GracefulStop]
     assert trainer.early_stopper is own
     trainer.fit(*zoo.loaders())
     assert own.mode == "min"
