@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
+from torch_rechub.basic.callback.stopping import (
+    Limits,
+    Meaningful,
+    Patience,
+    Place,
+    Significance,
+    StopReason,
+    WeightedMonitor,
+    check_together,
+    one_epoch_overfitting,
+)
+from torch_rechub.basic.callback.stopping.numbers import finite, number, whole_number
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
@@ -36,18 +47,26 @@ class EarlyStopper(Callback):
     it. NaN and infinities are never best and count as no improvement. See Prechelt, *Early Stopping - But When?*, 1998, section 2.
 
     Args:
-        patience: training stops at this many checks in a row without a meaningful improvement; at least 1.
+        patience: training stops at this many checks in a row without a meaningful improvement; at least 1. In a trainer also
+            "2 epochs" or "5_000_000 rows": at the first check that lies so far behind the last meaningful improvement.
         mode: "max" or "min"; by default "max", or in a trainer the direction of the monitored metric.
-        min_delta: how much better, in the metric's own unit, a check must be to count; at least 0.
-        monitor: in a trainer, the metric to watch; by default the trainer's.
+        min_delta: how much better, in the metric's own unit, a check must be to count; at least 0. "significant": a paired test
+            of the AUCs of both checks' predictions must say so.
+        monitor: in a trainer, the metric to watch, by default the trainer's; or weights of several, whose sum is to be large.
         start_from: so many first checks neither count nor move the meaningful reference; their weights can be best all the same.
         baseline: a value that must be beaten (by more than ``min_delta``) before anything counts as an improvement.
+        target: stop at once when a check is as good as this.
+        divergence: stop at once when a check behind the first ``start_from`` is worse than this.
+        alpha: level of the significance test.
+        groups: a column of the validation rows within which they depend on each other (the user), for the significance test.
 
     Attributes:
         best_auc: the strict best of whatever is monitored; 0.0 (or +inf for "min") before the first finite value.
         best_weights: a deep copy on the CPU of the weights that reached it; None before the first finite value.
-        trial_counter: checks in a row without a meaningful improvement; equals ``patience`` at the stop.
+        trial_counter: checks in a row without a meaningful improvement; equals ``patience`` at the stop where that is a number.
         checks: one :class:`Check` for every call: what was seen, whether it counted, and why.
+        reason: the ``StopReason`` of the last call, None where it did not stop.
+        sentence: the same in words, with this run's numbers.
 
     Raises:
         ValueError, TypeError: when an argument is not as above.
@@ -58,27 +77,39 @@ class EarlyStopper(Callback):
         [False, False, False, True]
         >>> stopper.best_auc, stopper.best_weights, stopper.trial_counter
         (0.72, {'w': 0.72}, 2)
+        >>> stopper.reason, stopper.sentence
+        (<StopReason.PATIENCE: 'patience'>, 'no improvement in 2 checks (best 0.72)')
     """
 
     def __init__(
         self,
-        patience: int,
+        patience: int | str,
         *,
         mode: Literal["max", "min"] | None = None,
-        min_delta: float = 0.0,
-        monitor: str | None = None,
+        min_delta: float | Literal["significant"] = 0.0,
+        monitor: str | Mapping[str, float] | None = None,
         start_from: int = 0,
         baseline: float | None = None,
+        target: float | None = None,
+        divergence: float | None = None,
+        alpha: float = 0.05,
+        groups: str | None = None,
     ) -> None:
         if mode not in {"max", "min", None}:
             raise ValueError(f"EarlyStopper: mode must be 'max' or 'min'; got {mode!r}.")
-        self.patience = _whole_number("patience", patience, least=1)
-        self.start_from = _whole_number("start_from", start_from, least=0)
-        self.min_delta = _finite("min_delta", min_delta)
-        if self.min_delta < 0:
+        margin = 0.0 if min_delta == "significant" else finite("min_delta", min_delta)
+        if margin < 0:
             raise ValueError(f"EarlyStopper: min_delta must be >= 0; got {min_delta}. Use mode='min' where smaller is better.")
-        self.baseline = None if baseline is None else _finite("baseline", baseline)
-        self.monitor = monitor
+        self.patience, self.min_delta, self.baseline = patience, min_delta, None if baseline is None else finite("baseline", baseline)
+        self.start_from = whole_number("start_from", start_from, least=0)
+        self.target = None if target is None else finite("target", target)
+        self.divergence = None if divergence is None else finite("divergence", divergence)
+        self.limits = Limits(self.target, self.divergence)
+        self.monitor = WeightedMonitor(monitor) if isinstance(monitor, Mapping) else monitor
+        self.significance = Significance(alpha, groups) if min_delta == "significant" else None
+        self.needs_predictions, self.needs_columns = self.significance is not None, () if groups is None else (groups,)
+        check_together(isinstance(monitor, Mapping), self.needs_predictions, mode, groups, self.limits)
+        self.meaningful = Meaningful(Patience.read(patience), margin, self.start_from, self.baseline, self.significance)
         self.given_mode: Literal["max", "min"] | None = mode
         self.mode: Literal["max", "min"] = mode or "max"
         self.reset()
@@ -87,48 +118,55 @@ class EarlyStopper(Callback):
         """Forget every check."""
         self.best_auc = 0.0 if self.mode == "max" else math.inf
         self.best_weights: Any = None
-        self.trial_counter = 0
         self.checks: list[Check] = []
+        self.reason: StopReason | None = None
+        self.sentence = ""
+        self.meaningful.reset()
         self._has_best = False
-        self._reference = self.baseline
+        self._place: Place | None = None  # of the present check; None by hand
         self._in_trainer = False
 
-    def stop_training(self, val_auc: float, weights: Any) -> bool:
+    @property
+    def trial_counter(self) -> int:
+        """Checks in a row without a meaningful improvement."""
+        return self.meaningful.trial_counter
+
+    def stop_training(
+        self, val_auc: float | Mapping[str, float], weights: Any, *, y_true: Any = None, y_pred: Any = None, groups: Any = None
+    ) -> bool:
         """Look at one check.
 
         Args:
-            val_auc: what is monitored, as a float or anything that converts to one.
+            val_auc: what is monitored, as a float or anything that converts to one; all metrics by name where several are monitored.
             weights: ``model.state_dict()``; copied if this is the best check so far.
+            y_true: the labels of the validation rows, for ``min_delta="significant"``.
+            y_pred: the model's scores of them, in the same order at each check.
+            groups: the group of each row, where ``groups`` was given.
 
         Returns:
             True when training should stop.
+
+        Raises:
+            ValueError: when something that the settings need was not given.
         """
-        value = _number(val_auc)
-        is_best = math.isfinite(value) and (not self._has_best or self._better(value, self.best_auc, 0.0))
+        if self._place is None and self.meaningful.patience.unit != "check":
+            raise ValueError(f"EarlyStopper: patience={self.patience!r} is counted in a trainer; by hand only checks are: patience=3.")
+        self.limits.check(self.mode)
+        summed = isinstance(self.monitor, WeightedMonitor) and isinstance(val_auc, Mapping)
+        value = number(self.monitor(val_auc) if summed else val_auc)  # type: ignore[operator]
+        rows = None if self.significance is None else self.significance.rows(y_true, y_pred, groups)
+        is_best = math.isfinite(value) and (not self._has_best or (value > self.best_auc if self.mode == "max" else value < self.best_auc))
         if is_best:  # before anything else is touched: broken off within the copy, the check can be looked at again
             self._keep(weights)
             self.best_auc, self._has_best = value, True
-        counted, reason = self._judge(value)
-        self.checks.append(Check(value, is_best, counted, self.trial_counter, reason))
-        return self.trial_counter >= self.patience
-
-    def _judge(self, value: float) -> tuple[bool, str]:
-        """Move the meaningful reference and the counter; say whether it was an improvement, and why."""
-        if len(self.checks) < self.start_from:
-            return False, f"ignored: check {len(self.checks) + 1} of the first {self.start_from}"
-        if not math.isfinite(value):
-            self.trial_counter += 1
-            return False, f"{value} is no improvement"
-        if self._reference is None or self._better(value, self._reference, self.min_delta):
-            reason = "the first value" if self._reference is None else f"better than {self._reference:.6g}"
-            self._reference, self.trial_counter = value, 0
-            return True, reason
-        self.trial_counter += 1
-        margin = f" by more than {self.min_delta:g}" if self.min_delta else ""
-        return False, f"not better than {self._reference:.6g}{margin}"
-
-    def _better(self, value: float, than: float, margin: float) -> bool:
-        return value - than > margin if self.mode == "max" else than - value > margin
+        n_before, place = len(self.checks), self._place or Place()
+        counted, why = self.meaningful.judge(value, self.mode, n_before, place, rows)
+        self.checks.append(Check(value, is_best, counted, self.trial_counter, why))
+        limit = self.limits.reached(value, self.mode, ignored=n_before < self.start_from)
+        self.reason, sentence = limit or self.meaningful.exhausted(place) or (None, "")
+        best = f"best {self.best_auc:.6g}" if self._has_best else "no finite value seen"
+        self.sentence = f"{sentence} ({best})" if sentence else ""
+        return self.reason is not None
 
     def _keep(self, weights: Any) -> None:
         """Copy the weights: by hand always into a fresh copy, in a trainer into the memory of the last best, which ends there."""
@@ -137,71 +175,62 @@ class EarlyStopper(Callback):
             buffer, self.best_weights = self.best_weights, None
         self.best_weights = copy_weights(weights, into=buffer)
 
-    @property
-    def sentence(self) -> str:
-        """Why training stopped, in words."""
-        best = f"best {self.best_auc:.6g}" if self._has_best else "no finite value seen"
-        return f"no improvement in {self.trial_counter} checks ({best})"
-
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self.mode = trainer.direction(self.monitor, self.given_mode)
+        if isinstance(self.monitor, WeightedMonitor):
+            self.monitor.check(trainer)
+        else:
+            self.mode = trainer.direction(self.monitor, self.given_mode)
+            if self.significance is not None:
+                self.significance.check(trainer, self.monitor)
+        self.limits.check(self.mode)
         self.reset()
         self._in_trainer = True
 
     def on_validation_end(self, trainer: Trainer) -> None:
-        if self.stop_training(trainer.state.metrics[self.monitor or trainer.monitor], trainer.weights()):
+        state, record = trainer.state, trainer.history[-1]
+        several = isinstance(self.monitor, WeightedMonitor)
+        value = state.metrics if isinstance(self.monitor, WeightedMonitor) else state.metrics[self.monitor or trainer.monitor]
+        rows = {} if self.significance is None else self.significance.rows_of(state.predictions)
+        self._place = Place.of(state)
+        if self.stop_training(value, trainer.weights(), **rows):
+            self._see_one_epoch(trainer)
             trainer.request_stop(self.sentence)
-        trainer.state.is_best = self.checks[-1].is_best
-        trainer.history[-1].update(is_best=self.checks[-1].is_best, trial_counter=self.trial_counter, verdict=self.checks[-1].reason)
+        check = self.checks[-1]
+        state.is_best = check.is_best
+        record.update({"monitored": check.value} if several else {})
+        record.update(is_best=check.is_best, trial_counter=self.trial_counter, verdict=check.reason)
+
+    def _see_one_epoch(self, trainer: Trainer) -> None:
+        """Say so where patience ran out by one-epoch overfitting; when to stop is not changed by it."""
+        if self.reason is not StopReason.PATIENCE:
+            return
+        values = [check.value for check in self.checks]
+        fall = one_epoch_overfitting(trainer.history["epoch"], values, trainer.history["loss"], self.mode)
+        if fall is not None:
+            self.reason, self.sentence = StopReason.ONE_EPOCH_OVERFITTING, fall.sentence
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if trainer.validates and len(self.checks) < len(trainer.history):  # broken off between measuring and deciding:
-            self.on_validation_end(trainer)  # the model still holds what was measured
-        if self._has_best:
-            trainer.load_weights(self.best_weights)
-        self._in_trainer = False
+        try:
+            if trainer.validates and len(self.checks) < len(trainer.history):  # broken off between measuring and deciding:
+                self.on_validation_end(trainer)  # the model still holds what was measured
+        finally:
+            if self._has_best:
+                trainer.load_weights(self.best_weights)
+            self._in_trainer = False
 
     def state_dict(self) -> dict[str, Any]:
-        checks = [asdict(check) for check in self.checks]
-        numbers = {"best_auc": self.best_auc, "trial_counter": self.trial_counter, "reference": self._reference}
-        return {**numbers, "mode": self.mode, "checks": checks, "has_best": self._has_best, "best_weights": self.best_weights}
+        best = {"best_auc": self.best_auc, "has_best": self._has_best, "best_weights": self.best_weights}
+        stop = {"reason": None if self.reason is None else self.reason.value, "sentence": self.sentence}
+        return {**best, **stop, "mode": self.mode, "checks": [asdict(check) for check in self.checks], **self.meaningful.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best_auc, self.trial_counter = state["best_auc"], state["trial_counter"]
-        self.mode, self._reference = state["mode"], state["reference"]
+        self.best_auc, self._has_best, self.best_weights = state["best_auc"], state["has_best"], state["best_weights"]
+        self.reason = None if state["reason"] is None else StopReason(state["reason"])
+        self.sentence, self.mode = state["sentence"], state["mode"]
         self.checks = [Check(**check) for check in state["checks"]]
-        self.best_weights, self._has_best = state["best_weights"], state["has_best"]
+        self.meaningful.load_state_dict(state)
 
     def __repr__(self) -> str:
-        shown: Mapping[str, Any] = {
-            "monitor": self.monitor,
-            "min_delta": self.min_delta,
-            "start_from": self.start_from,
-            "baseline": self.baseline,
-        }
-        rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value)
-        return f"EarlyStopper(patience={self.patience}, mode={self.mode!r}{rest})"
-
-
-def _number(value: Any, name: str = "the monitored value") -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"EarlyStopper: {name} must be one number; got {value!r}.") from error
-
-
-def _finite(name: str, value: float) -> float:
-    number = _number(value, name)
-    if not math.isfinite(number):
-        raise ValueError(f"EarlyStopper: {name} must be finite; got {value!r}.")
-    return number
-
-
-def _whole_number(name: str, value: int, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"EarlyStopper: {name} must be an integer >= {least}; got {value!r}.") from None
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"EarlyStopper: {name} must be an integer >= {least}; got {value!r}.")
-    return number
+        shown = {name: getattr(self, name) for name in ("monitor", "min_delta", "start_from", "baseline", "target", "divergence")}
+        rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value not in (None, 0))
+        return f"EarlyStopper(patience={self.patience!r}, mode={self.mode!r}{rest})"

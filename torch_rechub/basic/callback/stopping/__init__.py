@@ -1,0 +1,23 @@
+"""The parts of a decision to stop, one idea a file; ``EarlyStopper`` puts them together."""
+
+from torch_rechub.basic.callback.stopping.limits import Limits
+from torch_rechub.basic.callback.stopping.meaningful import Meaningful
+from torch_rechub.basic.callback.stopping.one_epoch import Fall, one_epoch_overfitting
+from torch_rechub.basic.callback.stopping.patience import Patience, Place
+from torch_rechub.basic.callback.stopping.reason import StopReason
+from torch_rechub.basic.callback.stopping.significance import Significance
+from torch_rechub.basic.callback.stopping.together import check_together
+from torch_rechub.basic.callback.stopping.weighted import WeightedMonitor
+
+__all__ = [
+    "Fall",
+    "Limits",
+    "Meaningful",
+    "Patience",
+    "Place",
+    "Significance",
+    "StopReason",
+    "WeightedMonitor",
+    "check_together",
+    "one_epoch_overfitting",
+]
