@@ -2,8 +2,18 @@
 
 from torch_rechub.trainers.ctr_trainer import CTRTrainer
 from torch_rechub.trainers.evaluation import evaluate, train_one_epoch
+from torch_rechub.trainers.find_learning_rate import LearningRateFinding, find_learning_rate
 from torch_rechub.trainers.history import History
 from torch_rechub.trainers.state import TrainerState
 from torch_rechub.trainers.trainer import Trainer
 
-__all__ = ["CTRTrainer", "History", "Trainer", "TrainerState", "evaluate", "train_one_epoch"]
+__all__ = [
+    "CTRTrainer",
+    "History",
+    "LearningRateFinding",
+    "Trainer",
+    "TrainerState",
+    "evaluate",
+    "find_learning_rate",
+    "train_one_epoch",
+]

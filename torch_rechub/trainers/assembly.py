@@ -14,6 +14,7 @@ from torch_rechub.basic.callback.learning_rate import Interval
 from torch_rechub.basic.layers import EmbeddingTable
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.basic.metric import MetricSpec
+from torch_rechub.basic.parameters import split_parameters
 from torch_rechub.optim import RowOptimizer, clip_grad_norm_, clip_grad_value_, row_wise
 from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
 from torch_rechub.trainers.check_times import CheckTimes
@@ -112,13 +113,23 @@ class Assembly:
         owns the model's tables only while the trainer trains, so that the model stays free for any other optimizer.
         """
         make = row_wise(self.optimizer_fn, self.optimizer_params) or self.optimizer_fn
-        self.optimizer = make(self.model.parameters(), **self.optimizer_params)
+        schedule = self.callback(LearningRate)
+        grouped = schedule is not None and bool(schedule.parts)
+        parameters = [group for group in split_parameters(self.model) if group["params"]] if grouped else self.model.parameters()
+        self.optimizer = make(parameters, **self.optimizer_params)
         self.own_tables(False)
         self.used = False
-        schedule = self.callback(LearningRate)
         self.scheduler: Any = None
         if schedule is not None and not schedule.needs_length():
             self.scheduler = schedule.make(self.optimizer, self.scoring.expected_direction(schedule.monitor))
+
+    def scale_rate(self, factor: float) -> None:
+        """Multiply the learning rate, and all that the schedule has in front of it, by ``factor``."""
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+        schedule = self.callback(LearningRate)
+        if schedule is not None:
+            schedule.scale(factor)
 
     def own_tables(self, own: bool) -> None:
         """Let a row-wise optimizer own the embedding tables, or bring all rows up to date and let them go."""

@@ -1,14 +1,17 @@
-"""Learning-rate schedules: any scheduler of torch, stepped at the moments it was made for."""
+"""Learning-rate schedules: any scheduler of torch, stepped at the moments it was made for, with a warm-up in front."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from torch.optim import Optimizer, lr_scheduler
 
 from torch_rechub.basic.callback.base import Callback
+from torch_rechub.basic.callback.group_rates import GroupOf, Schedulers, scale_scheduler
+from torch_rechub.basic.callback.warm_up import WarmUp
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
@@ -25,39 +28,71 @@ class LearningRate(Callback):
     watches the monitored metric and takes its direction from it (torch's own default, "min", would lower the rate while AUC rises).
     ``OneCycleLR`` without ``total_steps`` learns it from the loader.
 
+    **Warm-up** comes in front of any of them: the rate rises linearly to what the scheduler begins with, and the scheduler does not step
+    before an epoch, check or step has passed at the full rate (Goyal et al. 2017, see :class:`WarmUp`). **Embeddings and dense weights**
+    may have schedules of their own: give a dict of ``(scheduler_fn, scheduler_params)`` by "embedding" and "dense", and the trainer makes
+    these two parameter groups. A part that is left out keeps its rate. Records then have ``lr_embedding`` and ``lr_dense``.
+
     Args:
-        scheduler_fn: a class of ``torch.optim.lr_scheduler``, or any function of the optimizer that returns a scheduler.
+        scheduler_fn: a class of ``torch.optim.lr_scheduler``, or any function of the optimizer that returns a scheduler; a dict as above;
+            None keeps the rate constant (behind a warm-up).
         scheduler_params: its arguments after the optimizer.
         interval: "step", "check" or "epoch" in place of the interval above.
         monitor: the metric that a plateau is seen in; by default the trainer's.
+        warmup: optimizer steps, "500 steps" or "1 epoch"; 0 is none.
+        warmup_start: the first step's part of the full rate, in [0, 1].
+        then_stop: with ``ReduceLROnPlateau``, end the run when the metric is on a plateau again after so many reductions of the rate
+            (all in the run together; one that ``min_lr`` holds back counts as well).
 
     Raises:
         TypeError, ValueError: when the scheduler cannot be made, or watches the metric in the wrong direction.
 
     Example:
-        >>> LearningRate(lr_scheduler.ReduceLROnPlateau, {"factor": 0.1, "patience": 0})
-        LearningRate(ReduceLROnPlateau, {'factor': 0.1, 'patience': 0})
+        >>> LearningRate(lr_scheduler.ReduceLROnPlateau, {"factor": 0.1, "patience": 0}, warmup="1 epoch", then_stop=2)
+        LearningRate(ReduceLROnPlateau, {'factor': 0.1, 'patience': 0}, warmup='1 epoch', then_stop=2)
+        >>> LearningRate({"embedding": (lr_scheduler.ExponentialLR, {"gamma": 0.5}), "dense": (lr_scheduler.StepLR, {"step_size": 2})})
+        LearningRate(embedding=LearningRate(ExponentialLR, {'gamma': 0.5}), dense=LearningRate(StepLR, {'step_size': 2}))
     """
 
     def __init__(
         self,
-        scheduler_fn: Callable[..., Any],
+        scheduler_fn: Callable[..., Any] | Mapping[str, Any] | None = None,
         scheduler_params: Mapping[str, Any] | None = None,
         *,
         interval: Interval | None = None,
         monitor: str | None = None,
+        warmup: int | str = 0,
+        warmup_start: float = 0.1,
+        then_stop: int | None = None,
     ) -> None:
-        if not callable(scheduler_fn):
+        if not (scheduler_fn is None or callable(scheduler_fn) or isinstance(scheduler_fn, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"scheduler_fn must be a class or function that takes the optimizer; got {scheduler_fn!r}.")
         if interval is not None and interval not in get_args(Interval):
             raise ValueError(f"scheduler_interval must be one of {list(get_args(Interval))}; got {interval!r}.")
-        self.scheduler_fn: Any = scheduler_fn
+        self.parts: dict[str, LearningRate] = {}
+        if isinstance(scheduler_fn, Mapping):
+            rest: dict[str, Any] = {"interval": interval, "monitor": monitor, "warmup": warmup, "warmup_start": warmup_start}
+            self.parts = _parts(scheduler_fn, {**rest, "then_stop": then_stop})
+            scheduler_fn = None
+        self.scheduler_fn: Any = scheduler_fn or _constant
         self.scheduler_params = dict(scheduler_params or {})
         self.given_interval: Interval | None = interval
         self.monitor = monitor
+        self.warm_up = WarmUp(warmup, warmup_start)
+        self.then_stop = then_stop
         self.scheduler: Any = None
-        if interval == "step" and self._is_a(lr_scheduler.ReduceLROnPlateau):
+        self._optimizer: Any = None
+        self._restart()
+        plateau = self._is_a(lr_scheduler.ReduceLROnPlateau)
+        if interval == "step" and plateau:
             raise ValueError("ReduceLROnPlateau steps by the metric of a check: scheduler_interval must be 'check' or 'epoch'; got 'step'.")
+        if then_stop is not None and not self.parts and (not plateau or isinstance(then_stop, bool) or then_stop < 1):
+            raise ValueError(f"then_stop must be a number of reductions >= 1 by ReduceLROnPlateau; got {then_stop!r} with {self!r}.")
+
+    def _restart(self) -> None:
+        self._warmed = 0  # optimizer steps of the warm-up, and one more when it is over
+        self._targets: list[float] = []  # where the warm-up leads, for each group
+        self._n_reduced = 0  # plateaus seen
 
     @property
     def interval(self) -> Interval:
@@ -71,6 +106,8 @@ class LearningRate(Callback):
     def needs_length(self) -> bool:
         """Whether the scheduler must be told the number of steps of the whole run."""
         given = self.scheduler_params
+        if self.parts:
+            return any(part.needs_length() for part in self.parts.values())
         if not self._is_a(lr_scheduler.OneCycleLR):
             return False
         return given.get("total_steps") is None and not {"epochs", "steps_per_epoch"} <= given.keys()
@@ -80,6 +117,8 @@ class LearningRate(Callback):
 
     def make(self, optimizer: Optimizer, direction: Literal["max", "min"], total_steps: int | None = None) -> Any:
         """The scheduler for ``optimizer``."""
+        if self.parts:
+            return Schedulers({name: part.make(GroupOf(optimizer, name), direction, total_steps) for name, part in self.parts.items()})
         params = dict(self.scheduler_params)
         if self.needs_length():
             if total_steps is None:
@@ -101,20 +140,41 @@ class LearningRate(Callback):
         return scheduler
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self.scheduler = trainer.scheduler
+        self._begin(trainer, trainer.optimizer, trainer.scheduler)
+        trainer.scheduler = self.scheduler
+
+    def _begin(self, trainer: Trainer, optimizer: Any, scheduler: Any) -> None:
+        """Take up the scheduler that was made with the optimizer, or make one now that the run's length is known."""
+        self._restart()
+        self._optimizer, self.scheduler = optimizer, scheduler
+        if self.parts:
+            for name, part in self.parts.items():
+                part._begin(trainer, GroupOf(optimizer, name), scheduler.schedulers[name] if isinstance(scheduler, Schedulers) else None)
+            self.scheduler = Schedulers({name: part.scheduler for name, part in self.parts.items()})
+            return
+        self.warm_up.begin(_steps_per_epoch(trainer))
         direction = trainer.direction(self.monitor)
-        plateau = isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
+        plateau = self._is_a(lr_scheduler.ReduceLROnPlateau) or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
         if plateau and not trainer.validates:
             raise ValueError("ReduceLROnPlateau watches a validation metric: give fit a validation loader, or take another scheduler.")
-        if self.scheduler is None or (plateau and self.scheduler.mode != direction):  # an evaluate_fn may have been assigned since
-            self.scheduler = trainer.scheduler = self.make(trainer.optimizer, direction, self._n_step(trainer))
+        if scheduler is None or (plateau and scheduler.mode != direction):  # an evaluate_fn may have been assigned since
+            self.scheduler = self.make(optimizer, direction, self._n_step(trainer))
         self._check_cycle(trainer)
+        self._targets = [float(group["lr"]) for group in optimizer.param_groups]
+        if self.warm_up.n_step:
+            self._set_rates()
 
     def _n_step(self, trainer: Trainer) -> int | None:
         """How often the scheduler will step in the whole run, where that is known."""
         if self.interval == "step" or self.given_interval is None:
-            return trainer.total_steps
-        return trainer.n_epoch if self.interval == "epoch" else None
+            return None if trainer.total_steps is None else trainer.total_steps - self.warm_up.n_step
+        if self.interval == "check":
+            return None
+        return trainer.n_epoch - (self.warm_up.n_step // (_steps_per_epoch(trainer) or 1) if self.warm_up.n_step else 0)
+
+    def _set_rates(self) -> None:
+        for group, target in zip(self._optimizer.param_groups, self._targets, strict=True):
+            group["lr"] = target * self.warm_up.factor(self._warmed)
 
     def _check_cycle(self, trainer: Trainer) -> None:
         """A cycle that ends within the run is an error now, not when its last step is passed."""
@@ -127,28 +187,98 @@ class LearningRate(Callback):
             )
 
     def on_batch_end(self, trainer: Trainer) -> None:
-        if self.interval == "step" and trainer.state.stepped:
+        for part in self.parts.values():
+            part.on_batch_end(trainer)
+        if self.parts or not trainer.state.stepped:
+            return
+        n_step = self.warm_up.n_step
+        if self._warmed < n_step:
+            self._warmed += 1
+            self._set_rates()
+            return
+        self._warmed = n_step + 1
+        if self.interval == "step":
             self._step(trainer)
 
     def on_validation_end(self, trainer: Trainer) -> None:
-        if self.interval == "check":
-            self._step(trainer)
+        self._end_of("check", trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        if self.interval == "epoch":
+        self._end_of("epoch", trainer)
+
+    def _end_of(self, interval: Interval, trainer: Trainer) -> None:
+        """Step where that is due, and show each part's rate in the record that has just been made."""
+        for name, part in self.parts.items():
+            if (interval == "check") == trainer.validates:
+                trainer.history[-1][f"lr_{name}"] = float(part._optimizer.param_groups[0]["lr"])
+            part._end_of(interval, trainer)
+        if not self.parts and self.interval == interval and self._warmed > self.warm_up.n_step:
             self._step(trainer)
 
     def _step(self, trainer: Trainer) -> None:
-        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(trainer.state.metrics[self.monitor or trainer.monitor])
-        else:
+        if not isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step()
+            return
+        best, n_bad, resting = self.scheduler.best, self.scheduler.num_bad_epochs, self.scheduler.in_cooldown
+        self.scheduler.step(trainer.state.metrics[self.monitor or trainer.monitor])
+        on_plateau = self.scheduler.best == best and not resting and n_bad + 1 > self.scheduler.patience
+        self._n_reduced += on_plateau
+        if self.then_stop is not None and self._n_reduced > self.then_stop:
+            trainer.request_stop(f"no improvement after the learning rate was lowered {self.then_stop} times")
+
+    def scale(self, factor: float) -> None:
+        """Multiply all that the schedule has in front of it by ``factor``; the present rate is the optimizer's."""
+        for part in self.parts.values():
+            part.scale(factor)
+        if not self.parts and self.scheduler is not None:
+            self._targets = [target * factor for target in self._targets]
+            for group in self._optimizer.param_groups:
+                group.update({key: group[key] * factor for key in ("initial_lr", "max_lr", "min_lr") if key in group})
+            scale_scheduler(self.scheduler, factor)
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.scheduler is None else self.scheduler.state_dict()
+        if self.parts:
+            return {name: part.state_dict() for name, part in self.parts.items()}
+        if self.scheduler is None:
+            return {}
+        return {"scheduler": self.scheduler.state_dict(), "warmed": self._warmed, "targets": list(self._targets), "n_reduced": self._n_reduced}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scheduler.load_state_dict(state)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        if state and not self.parts:
+            self.scheduler.load_state_dict(state["scheduler"])
+            self._warmed, self._targets, self._n_reduced = state["warmed"], list(state["targets"]), state["n_reduced"]
 
     def __repr__(self) -> str:
-        return f"LearningRate({getattr(self.scheduler_fn, '__name__', self.scheduler_fn)}, {self.scheduler_params})"
+        if self.parts:
+            return f"LearningRate({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
+        shown = {"warmup": self.warm_up.given, "then_stop": self.then_stop}
+        rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value)
+        return f"LearningRate({getattr(self.scheduler_fn, '__name__', self.scheduler_fn)}, {self.scheduler_params}{rest})"
+
+
+def _constant(optimizer: Optimizer) -> Any:
+    """A rate that stays."""
+    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+def _parts(given: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, LearningRate]:
+    """A schedule for each named group of parameters."""
+    parts: dict[str, LearningRate] = {}
+    for name, part in given.items():
+        if name not in {"embedding", "dense"}:
+            raise ValueError(f"LearningRate: schedules of their own are for 'embedding' and 'dense'; got {name!r}.")
+        fn, params = part if isinstance(part, tuple | list) else (part, None)
+        own = dict(rest)
+        if not (inspect.isclass(fn) and issubclass(fn, lr_scheduler.ReduceLROnPlateau)):
+            own["then_stop"] = None
+        parts[name] = LearningRate(fn, params, **own)
+    if rest["then_stop"] is not None and all(part.then_stop is None for part in parts.values()):
+        raise ValueError("then_stop counts the reductions of a ReduceLROnPlateau, and none is given.")
+    return parts
+
+
+def _steps_per_epoch(trainer: Trainer) -> int | None:
+    n_batch = trainer.state.n_batch
+    return None if n_batch is None else math.ceil(n_batch / trainer.accumulate)

@@ -73,6 +73,10 @@ def describe_record(record: dict[str, Any]) -> str:
         'epoch 1  step 40  loss 0.5100  auc 0.7100  lr 0.001  (best so far)'
     """
     plain = {"epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict"}
-    metrics = "".join(f"  {name} {value:.4f}" for name, value in record.items() if name not in plain)
+    metrics = "".join(f"  {name} {_shown(value)}" for name, value in record.items() if name not in plain)
     mark = "  (best so far)" if record.get("is_best") else ""
     return f"epoch {record['epoch']}  step {record['step']}  loss {record['loss']:.4f}{metrics}  lr {record['lr']:.3g}{mark}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

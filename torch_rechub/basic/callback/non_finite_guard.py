@@ -1,0 +1,257 @@
+"""NaN and infinities in a loss or gradient: kept away from the weights, counted, and written out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from torch_rechub.basic.batch import Parts
+from torch_rechub.basic.callback.base import Callback
+from torch_rechub.basic.callback.snapshot import copy_weights
+from torch_rechub.basic.storage import make_folder, write_file
+
+if TYPE_CHECKING:
+    from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["NonFiniteGuard"]
+
+logger = logging.getLogger(__name__)
+Action = Literal["skip", "rollback", "stop"]
+
+
+class NonFiniteGuard(Callback):
+    """Lets no optimizer step with a NaN or infinite loss or gradient move the weights.
+
+    On a GPU the decision is taken there and read when the next step has been queued, so nothing waits: the gradients of a bad step become
+    zero, which moves no weight under plain SGD; Adam goes on by its momentum alone, as for any step without gradient, and its moments
+    fade by one step. On the CPU, where there is nothing to wait for, the step is left out: weights and moments stay bit for bit. Either
+    way statistics of batch norm and the recorded mean loss stay free of the bad batch, and the step counts as one. The history's
+    ``nonfinite`` is the number of bad steps so far.
+
+    The batch is written to ``model_path/nonfinite/step-<n>.safetensors``: columns ``x.<name>``, ``y``, ``weight``.
+
+    Args:
+        action: "skip" goes on; "rollback" also goes back to the weights and optimizer state of the last check (the last epoch where
+            nothing validates), of which it keeps a copy on the CPU, and multiplies the learning rate by ``factor``; "stop" ends the run.
+        factor: of the rate at each rollback, in (0, 1].
+        limit: so many bad steps in a row end the run, whatever the action.
+        n_file: so many batches are written at the most.
+        late: read the decision one step late, never waiting for the device; None does so everywhere but on the CPU.
+
+    Raises:
+        ValueError: when an argument is not as above.
+
+    Example:
+        >>> NonFiniteGuard("rollback", factor=0.1)
+        NonFiniteGuard('rollback')
+    """
+
+    def __init__(
+        self, action: Action = "skip", *, factor: float = 0.5, limit: int = 10, n_file: int = 10, late: bool | None = None
+    ) -> None:
+        if action not in get_args(Action):
+            raise ValueError(f"NonFiniteGuard: action must be one of {list(get_args(Action))}; got {action!r}.")
+        if not 0 < factor <= 1:
+            raise ValueError(f"NonFiniteGuard: factor must be above 0 and at most 1; got {factor!r}.")
+        if limit < 1 or n_file < 0:
+            raise ValueError(f"NonFiniteGuard: limit must be >= 1 and n_file >= 0; got limit={limit!r}, n_file={n_file!r}.")
+        self.action, self.factor, self.limit, self.n_file, self.late = action, factor, limit, n_file, late
+        self._start()
+
+    def _start(self) -> None:
+        self.count = 0  # bad steps
+        self._last_bad, self._in_a_row = 0, 0
+        self._pending: tuple[_Flag, int, list[Parts]] | None = None  # a step whose decision is not read yet
+        self._batches: list[Parts] = []  # of the present step
+        self._losses: list[Tensor] = []
+        self._before: dict[str, Tensor] = {}
+        self._to_roll_back = False
+        self._copy_due = self.action == "rollback"
+        self._good: dict[str, Any] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self._start()
+
+    def on_batch_begin(self, trainer: Trainer) -> None:
+        if self._batches:  # within an accumulated step
+            return
+        self._act(trainer)
+        if self._copy_due:
+            self._copy_due = False
+            weights = copy_weights(trainer.weights(), into=self._good.get("weights"))
+            self._good = {"weights": weights, "optimizer": _on_cpu(trainer.optimizer.state_dict()["state"])}
+        self._before = {name: tensor.clone() for name, tensor in _moving(trainer).items()}
+
+    def on_backward_end(self, trainer: Trainer) -> None:
+        self._read(trainer)
+        state = trainer.state
+        assert state.loss is not None
+        assert state.batch_parts is not None
+        batches, losses = [*self._batches, state.batch_parts], [*self._losses, state.loss]
+        grads = [_values(p.grad) for p in trainer.model.parameters() if p.grad is not None]
+        finite = _all_finite([grad for grad in grads if grad.numel()], losses)
+        late = finite.device.type != "cpu" if self.late is None else self.late
+        if late:
+            for grad in grads:
+                grad.masked_fill_(~finite, 0.0)
+        elif not finite:
+            trainer.optimizer.zero_grad(set_to_none=True)
+        if late or not finite:
+            for name, tensor in _moving(trainer).items():
+                if name in self._before:
+                    tensor.copy_(torch.where(finite, tensor, self._before[name]))
+        self._pending = (_Flag(finite), state.step + 1, batches)
+        if not late:
+            self._read(trainer)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        state = trainer.state
+        if not state.stepped:
+            assert state.batch_parts is not None
+            assert state.loss is not None
+            self._batches.append(state.batch_parts)
+            self._losses.append(state.loss)
+            return
+        self._batches, self._losses = [], []
+        self._act(trainer)
+
+    def on_validation_end(self, trainer: Trainer) -> None:
+        self._note(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        if not trainer.validates:
+            self._note(trainer)
+
+    def _note(self, trainer: Trainer) -> None:
+        """What a record shows; and the weights are worth a copy if the last step was a good one."""
+        self._read(trainer)
+        trainer.history[-1]["nonfinite"] = self.count
+        self._copy_due = self.action == "rollback" and not self._to_roll_back
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._read(trainer)
+        self._batches, self._losses, self._before, self._good = [], [], {}, {}
+
+    def _read(self, trainer: Trainer) -> None:
+        """Take note of a decision."""
+        if self._pending is None:
+            return
+        (flag, step, batches), self._pending = self._pending, None
+        if flag.read():
+            return
+        self.count += 1
+        self._in_a_row = self._in_a_row + 1 if step == self._last_bad + 1 else 1
+        self._last_bad = step
+        what = f"the loss or a gradient was not finite at step {step}"
+        logger.warning("%s: %s", what, {"skip": "the step is left out", "rollback": "going back", "stop": "stopping"}[self.action])
+        self._write(trainer, step, batches)
+        self._to_roll_back = self.action == "rollback"
+        if self.action == "stop":
+            trainer.request_stop(what)
+        elif self._in_a_row >= self.limit:
+            trainer.request_stop(f"{what}, as in all of the last {self._in_a_row}")
+
+    def _act(self, trainer: Trainer) -> None:
+        """Go back, if that is due: between two steps, when the model holds the training weights."""
+        if not self._to_roll_back:
+            return
+        self._to_roll_back = False
+        groups = trainer.optimizer.state_dict()["param_groups"]
+        trainer.optimizer.load_state_dict({"state": copy.deepcopy(self._good["optimizer"]), "param_groups": groups})
+        trainer.load_weights(self._good["weights"])
+        trainer.scale_rate(self.factor)
+
+    def _write(self, trainer: Trainer, step: int, batches: list[Parts]) -> None:
+        if trainer.model_path is None or self.count > self.n_file or not batches:
+            return
+        from safetensors.torch import save
+
+        tensors: dict[str, Tensor] = {}
+        for i, parts in enumerate(batches):
+            prefix = f"{i}." if len(batches) > 1 else ""
+            tensors |= {prefix + name: tensor for name, tensor in _named({"x": parts.x, "y": parts.y, "weight": parts.weight})}
+        content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+        try:
+            folder = make_folder(Path(trainer.model_path) / "nonfinite")
+            write_file(folder / f"step-{step:08d}.safetensors", lambda file: file.write(content))
+        except OSError as error:
+            logger.error("the batch of step %d is lost: %s", step, error)
+
+    def state_dict(self) -> dict[str, Any]:
+        pending = None if self._pending is None else [self._pending[0].read(), self._pending[1]]
+        numbers = {"count": self.count, "last_bad": self._last_bad, "in_a_row": self._in_a_row, "pending": pending}
+        return {**numbers, "to_roll_back": self._to_roll_back, "copy_due": self._copy_due, "good": self._good}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count, self._last_bad, self._in_a_row = state["count"], state["last_bad"], state["in_a_row"]
+        self._to_roll_back, self._copy_due, self._good = state["to_roll_back"], state["copy_due"], state["good"]
+        pending = state["pending"]
+        self._pending = None if pending is None else (_Flag(torch.tensor(pending[0])), pending[1], [])
+
+    def __repr__(self) -> str:
+        return f"NonFiniteGuard({self.action!r})"
+
+
+class _Flag:
+    """One truth value on its way from the device; reading it waits for no work that was queued after it."""
+
+    def __init__(self, value: Tensor) -> None:
+        self._event = None
+        if value.is_cuda:
+            self._value = torch.empty((), dtype=torch.bool, pin_memory=True)
+            self._value.copy_(value, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        else:
+            self._value = value
+
+    def read(self) -> bool:
+        if self._event is not None:
+            self._event.synchronize()
+        return bool(self._value)
+
+
+def _values(grad: Tensor) -> Tensor:
+    """The numbers of a gradient: what is changed here is changed in the gradient."""
+    return grad._values() if grad.is_sparse else grad
+
+
+def _all_finite(grads: list[Tensor], losses: list[Tensor]) -> Tensor:
+    """Whether all numbers are finite, ``()`` on their device."""
+    largest = torch._foreach_norm(grads, math.inf) if grads else ()
+    device = losses[-1].device
+    return torch.stack([value.to(device, torch.float32) for value in (*largest, *losses)]).isfinite().all()
+
+
+def _moving(trainer: Trainer) -> dict[str, Tensor]:
+    """What a forward pass changes besides gradients: statistics of batch norm, and the sums of the mean loss."""
+    buffers = {name: buffer for name, buffer in trainer.model.named_buffers() if buffer.is_floating_point() or buffer.dim() == 0}
+    return buffers | {f"mean_loss.{name}": total for name, total in trainer.mean_loss.state_dict().items()}
+
+
+def _on_cpu(tree: Any) -> Any:
+    """A deep copy on the CPU of dicts and lists of tensors and plain values."""
+    if isinstance(tree, Tensor):
+        return tree.detach().cpu().clone() if tree.device.type == "cpu" else tree.detach().cpu()
+    if isinstance(tree, Mapping):
+        return {key: _on_cpu(value) for key, value in tree.items()}
+    return [_on_cpu(value) for value in tree] if isinstance(tree, list) else copy.deepcopy(tree)
+
+
+def _named(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
+    """The tensors of a batch, by the names on the way to them."""
+    if isinstance(tree, Tensor):
+        return [(name, tree)]
+    below: Any = ()
+    if isinstance(tree, Mapping):
+        below = tree.items()
+    elif isinstance(tree, list | tuple):
+        below = enumerate(tree)
+    return [found for key, value in below for found in _named(value, f"{name}.{key}" if name else str(key))]

@@ -1,0 +1,93 @@
+"""A limit to the time that a run takes, with time left to save."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from torch_rechub.basic.callback.base import Callback
+
+if TYPE_CHECKING:
+    from torch_rechub.trainers.trainer import Trainer
+
+__all__ = ["TimeLimit"]
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+class TimeLimit(Callback):
+    """Ends a run before a wall time is over, at a place where it can be gone on with by ``fit(..., resume="auto")``.
+
+    The run ends at the first optimizer step after which less than ``margin`` and the longest check so far (its saves included) are left,
+    since no check can be left half way. Time counts from the beginning of this ``fit``: a job that is resumed has a new limit of its own.
+    With ``total=True`` the earlier parts of a resumed run count as well.
+
+    Args:
+        limit: seconds, or words as "2h30m", "90s", "1d 12h".
+        margin: likewise; kept free for the last save.
+        total: count the earlier parts of a resumed run.
+
+    Raises:
+        ValueError: when a time cannot be read, or ``margin`` is not below ``limit``.
+
+    Example:
+        >>> TimeLimit("2h30m", margin="5m")
+        TimeLimit(limit=9000.0, margin=300.0)
+    """
+
+    def __init__(self, limit: float | str, *, margin: float | str = 30.0, total: bool = False) -> None:
+        self.limit, self.margin, self.total = _seconds("limit", limit), _seconds("margin", margin), total
+        if not self.limit > self.margin:
+            raise ValueError(f"TimeLimit: margin must be below limit; got margin={margin!r}, limit={limit!r}. Give margin=0 for none.")
+        self._began = self._check_began = time.monotonic()
+        self._earlier = self._longest_check = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What has been used of the limit."""
+        return time.monotonic() - self._began + (self._earlier if self.total else 0.0)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self._began, self._earlier, self._longest_check = time.monotonic(), 0.0, 0.0
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        if trainer.state.stepped and self.seconds + self.margin + self._longest_check >= self.limit:
+            trainer.request_pause(f"the time limit of {_words(self.limit)} is near")
+
+    def on_validation_begin(self, trainer: Trainer) -> None:
+        self._check_began = time.monotonic()
+
+    def on_check_end(self, trainer: Trainer) -> None:
+        self._longest_check = max(self._longest_check, time.monotonic() - self._check_began)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": time.monotonic() - self._began + self._earlier, "longest_check": self._longest_check}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._earlier, self._longest_check = state["seconds"], state["longest_check"]
+        self._began = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"TimeLimit(limit={self.limit}, margin={self.margin})"
+
+
+def _seconds(name: str, given: float | str) -> float:
+    """A time in seconds."""
+    if isinstance(given, str):
+        parts = re.findall(r"([\d.]+)\s*([dhms])", given.lower())
+        whole = re.fullmatch(r"\s*(?:\d+(?:\.\d+)?\s*[dhms]\s*)+", given.lower())
+        given = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else math.nan
+    if isinstance(given, bool) or not (given >= 0 and math.isfinite(given)):
+        raise ValueError(f"TimeLimit: {name} must be seconds >= 0, or words such as '2h30m' or '90s'; got {given!r}.")
+    return float(given)
+
+
+def _words(seconds: float) -> str:
+    """A time as a person writes it: 9000 -> 2h30m."""
+    words, left = "", seconds
+    for unit, size in _UNITS.items():
+        n, left = (left, 0.0) if unit == "s" else divmod(left, size)
+        words += f"{n:g}{unit}" if n else ""
+    return words or "0s"
