@@ -11,6 +11,8 @@ from torch_rechub.basic.callback.memory_watch import MemoryWatch
 from torch_rechub.basic.callback.metric_log import MetricLog
 from torch_rechub.basic.callback.non_finite_guard import NonFiniteGuard
 from torch_rechub.basic.callback.progress import Progress
+from torch_rechub.basic.callback.reinit_embeddings import ReinitEmbeddings
+from torch_rechub.basic.callback.stopping import StopReason
 from torch_rechub.basic.callback.swa import SWA
 from torch_rechub.basic.callback.time_limit import TimeLimit
 
@@ -26,6 +28,8 @@ __all__ = [
     "MetricLog",
     "NonFiniteGuard",
     "Progress",
+    "ReinitEmbeddings",
     "SWA",
+    "StopReason",
     "TimeLimit",
 ]

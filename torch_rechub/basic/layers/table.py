@@ -63,6 +63,7 @@ class EmbeddingTable(nn.Module):
 
     def __init__(self, features: Sequence[EmbeddedFeature], trainable: bool = True) -> None:
         super().__init__()
+        self.features = tuple(features)
         stops = torch.tensor([feature.vocab_size for feature in features]).cumsum(0).tolist()
         self.slices = {feature.name: slice(stop - feature.vocab_size, stop) for feature, stop in zip(features, stops, strict=True)}
         weight = torch.empty(stops[-1], features[0].embed_dim)
@@ -102,6 +103,13 @@ class EmbeddingTable(nn.Module):
         """Bring all rows up to date in place; nothing to do while no row-wise optimizer owns the table."""
         if self.owner is not None:
             self.owner.settle()
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Fill all rows anew, in place, as each feature's initializer says; what was learned is gone."""
+        self.settle()
+        for feature in self.features:
+            _start(feature, self.weight[self.slices[feature.name]])
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and deepcopy: rows up to date, and no owner."""
