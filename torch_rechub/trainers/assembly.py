@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress, Report
 from torch_rechub.basic.callback.learning_rate import Interval
 from torch_rechub.basic.layers import EmbeddingTable
 from torch_rechub.basic.loss_func import RegularizationLoss
@@ -18,11 +19,13 @@ from torch_rechub.basic.parameters import split_parameters
 from torch_rechub.optim import RowOptimizer, clip_grad_norm_, clip_grad_value_, row_wise
 from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
 from torch_rechub.trainers.check_times import CheckTimes
+from torch_rechub.trainers.describe import describe
 from torch_rechub.trainers.device import resolve_device
 from torch_rechub.trainers.evaluation import measure, predict_scores
 from torch_rechub.trainers.history import History
 from torch_rechub.trainers.inputs import check_arguments
 from torch_rechub.trainers.mean_loss import MeanLoss
+from torch_rechub.trainers.report import write_report
 from torch_rechub.trainers.scoring import Direction, Scoring
 from torch_rechub.trainers.state import Requests, TrainerState
 from torch_rechub.trainers.train_step import TrainStep
@@ -94,6 +97,7 @@ class Assembly:
             checkpoint,
             None if model_logger is None else MetricLog(model_logger),
             Progress() if progress else None,
+            Report() if any(isinstance(callback, Report) for callback in callbacks) else None,  # after all others have decided and saved
             GracefulStop(),
         ]
         listed = with_built_ins(list(callbacks), [callback for callback in built_in if callback is not None])
@@ -209,6 +213,14 @@ class Assembly:
         """Put weights back into the model."""
         self.model.load_state_dict(weights)
 
+    def describe(self) -> str:
+        """The loop as an outline, with every callback in its place."""
+        return describe(self)
+
+    def report(self, path: FilePath) -> Path:
+        """Write the latest run as one HTML file: curves, decisions, settings, environment, how it ended; returns the file's path."""
+        return write_report(self, path)
+
     def settings(self) -> dict[str, Any]:
         """What a logger records of the run."""
         return {
@@ -216,7 +228,7 @@ class Assembly:
             "optimizer": type(self.optimizer).__name__,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "n_epoch": self.n_epoch,
-            "earlystop_patience": self.early_stopper.patience,
+            "earlystop_patience": None if self.early_stopper.patience == NEVER else self.early_stopper.patience,
             "monitor": self.monitor,
             "loss_mode": self.loss_mode,
             "accumulate": self.accumulate,

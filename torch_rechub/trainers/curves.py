@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
     from torch_rechub.trainers.history import History
 
-__all__ = ["draw_history"]
+__all__ = ["curve_names", "draw_history"]
 
 #: Columns of a record that are no curve.
 _NO_CURVE = {"epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict"}
+
+
+def curve_names(history: History) -> list[str]:
+    """The columns that are curves beside loss and learning rate: the numbers of the last record, the monitored one first."""
+    names = [name for name, value in history[-1].items() if name not in _NO_CURVE and isinstance(value, float)]
+    return sorted(names, key=lambda name: name != history.monitor)
 
 
 def draw_history(history: History, path: FilePath | None = None) -> Figure:
@@ -26,9 +32,7 @@ def draw_history(history: History, path: FilePath | None = None) -> Figure:
         from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("history.plot() needs matplotlib: pip install torch-rechub[plot]") from error
-    metrics = [name for name in history[-1] if name not in _NO_CURVE and isinstance(history[-1][name], float)]
-    metrics.sort(key=lambda name: name != history.monitor)
-    names = [*metrics, "loss"] + (["lr"] if len(set(history["lr"])) > 1 else [])
+    names = [*curve_names(history), "loss"] + (["lr"] if len(set(history["lr"])) > 1 else [])
     figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
     panels: Any = figure.subplots(1, len(names), squeeze=False)
     for axes, name in zip(panels[0], names, strict=True):

@@ -91,6 +91,12 @@ class History:
 
         return draw_history(self, path)
 
+    def report(self, path: FilePath) -> None:
+        """Write one HTML file with curves and decisions; ``trainer.report(path)`` has the settings and the ending as well."""
+        from torch_rechub.trainers.report import write_history_report
+
+        write_history_report(self, path)
+
     def save(self, path: FilePath) -> None:
         """Write the records as JSON lines, one a record; NaN is written as NaN, as Python's json reads it."""
         write_text(path, "".join(json.dumps(record) + "\n" for record in self.records))

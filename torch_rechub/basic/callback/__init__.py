@@ -12,6 +12,7 @@ from torch_rechub.basic.callback.metric_log import MetricLog
 from torch_rechub.basic.callback.non_finite_guard import NonFiniteGuard
 from torch_rechub.basic.callback.progress import Progress
 from torch_rechub.basic.callback.reinit_embeddings import ReinitEmbeddings
+from torch_rechub.basic.callback.report import Report
 from torch_rechub.basic.callback.stopping import StopReason
 from torch_rechub.basic.callback.swa import SWA
 from torch_rechub.basic.callback.time_limit import TimeLimit
@@ -29,6 +30,7 @@ __all__ = [
     "NonFiniteGuard",
     "Progress",
     "ReinitEmbeddings",
+    "Report",
     "SWA",
     "StopReason",
     "TimeLimit",

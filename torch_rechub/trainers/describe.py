@@ -1,0 +1,108 @@
+"""The loop in words: what a fit will do, in order, and which callback acts where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from torch_rechub.basic.callback import Callback, LearningRate
+from torch_rechub.basic.callback.base import HOOKS
+
+__all__ = ["describe"]
+
+COLUMN = 38  # where the callbacks of a hook begin
+
+
+def describe(trainer: Any) -> str:
+    """An outline of ``fit > epoch > batch > check``, one line a hook with the callbacks that act there, in the order in which they run.
+
+    Lines without ``on_`` are what the loop itself does. A hook at which nobody acts shows a dash.
+    """
+    return "\n".join([*_head(trainer), "", *_loop(trainer), "", *_order(trainer)])
+
+
+def _head(trainer: Any) -> Iterator[str]:
+    n_weight = sum(weight.numel() for weight in trainer.model.parameters())
+    yield f"{type(trainer).__name__} of {type(trainer.model).__name__}, {n_weight:,} parameters, on {trainer.device}"
+    rates = ", ".join(
+        f"{rate:g}" for rate in dict.fromkeys(float(group.get("initial_lr", group["lr"])) for group in trainer.optimizer.param_groups)
+    )
+    facts = {
+        "optimizer": f"{type(trainer.optimizer).__module__}.{type(trainer.optimizer).__name__}, learning rate {rates}",
+        "schedule": _schedule(trainer),
+        "metrics": ", ".join(metric.name for metric in trainer.scoring.metrics),
+        "monitor": f"{trainer.monitor}, best is its {trainer.scoring.expected_direction()}imum",
+        "checks": f"{_often(trainer.check_times.val_every)}, where there is validation data",
+        "accumulate": f"{trainer.accumulate} {'batches make' if trainer.accumulate > 1 else 'batch makes'} one optimizer step",
+        "clip_norm": "none" if trainer.clip_norm is None else f"{trainer.clip_norm:g}",
+        "files": "none: model_path=None"
+        if trainer.model_path is None
+        else f"{os.fspath(trainer.model_path)}: model.pth is the best weights",
+    }
+    yield from (f"  {name:<11} {fact}" for name, fact in facts.items())
+
+
+def _schedule(trainer: Any) -> str:
+    schedule = trainer.callback(LearningRate)
+    if schedule is None:
+        return "none: the rate stays"
+    return f"{getattr(schedule.scheduler_fn, '__name__', schedule.scheduler_fn)}, once each {getattr(schedule, 'interval', 'epoch')}"
+
+
+def _often(val_every: float | None) -> str:
+    if val_every is None:
+        return "at each epoch's end"
+    return f"every {val_every} steps and at each epoch's end" if isinstance(val_every, int) else f"every {val_every:g} of an epoch"
+
+
+def _loop(trainer: Any) -> Iterator[str]:
+    clip = "" if trainer.clip_norm is None else f", clipped to norm {trainer.clip_norm:g}"
+    group = f"at the end of each group of {trainer.accumulate} batches:" if trainer.accumulate > 1 else "at each batch:"
+    outline: list[tuple[int, str]] = [
+        (0, f"fit, up to {trainer.n_epoch} epochs"),
+        (1, "on_fit_begin"),
+        (1, "epoch"),
+        (2, "on_epoch_begin"),
+        (2, "batch [train]"),
+        (3, "on_batch_begin"),
+        (3, "forward, backward"),
+        (3, group),
+        (4, f"gradients complete{clip}"),
+        (4, "on_backward_end"),
+        (4, "the optimizer steps"),
+        (3, "on_batch_end"),
+        (2, f"check, {_often(trainer.check_times.val_every)} or when requested"),
+        (3, "on_validation_begin"),
+        (3, "measure [validate]"),
+        (4, "on_validation_batch_end"),
+        (3, "decide [decide]"),
+        (4, "on_validation_end"),
+        (3, "save, when requested; so it is after any other step [save]"),
+        (4, "save"),
+        (4, "on_save_end"),
+        (3, "on_check_end"),
+        (2, "requests to stop or pause are answered"),
+        (2, "on_epoch_end"),
+        (1, "when the run breaks off"),
+        (2, "on_exception"),
+        (1, "on_fit_end"),
+    ]
+    return (_line(trainer, depth, text) for depth, text in outline)
+
+
+def _line(trainer: Any, depth: int, text: str) -> str:
+    indent = "  " * depth
+    if text not in {*HOOKS, "save"}:
+        return indent + text
+    acting = [type(callback).__name__ for callback in trainer.callbacks if _acts(callback, text)]
+    return f"{indent + text:<{COLUMN}}{', '.join(acting) or '-'}"
+
+
+def _acts(callback: Callback, hook: str) -> bool:
+    return getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+def _order(trainer: Any) -> Iterator[str]:
+    yield "callbacks, in the order in which they run"
+    yield from (f"  {place:>2}  {callback!r}" for place, callback in enumerate(trainer.callbacks, 1))
