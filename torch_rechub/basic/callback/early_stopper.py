@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.stopping import (
+    Check,
     Limits,
     Meaningful,
     Patience,
@@ -18,7 +19,7 @@ from torch_rechub.basic.callback.stopping import (
     StopReason,
     WeightedMonitor,
     check_together,
-    one_epoch_overfitting,
+    fall_of,
 )
 from torch_rechub.basic.callback.stopping.numbers import finite, number, whole_number
 
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
 
 __all__ = ["Check", "EarlyStopper"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One look at the monitored value, and what became of it."""
-
-    value: float
-    is_best: bool  # the strict best so far: its weights were kept
-    counted: bool  # an improvement that patience counts from
-    trial_counter: int  # checks in a row without one
-    reason: str
 
 
 class EarlyStopper(Callback):
@@ -100,16 +90,16 @@ class EarlyStopper(Callback):
         margin = 0.0 if min_delta == "significant" else finite("min_delta", min_delta)
         if margin < 0:
             raise ValueError(f"EarlyStopper: min_delta must be >= 0; got {min_delta}. Use mode='min' where smaller is better.")
-        self.patience, self.min_delta, self.baseline = patience, min_delta, None if baseline is None else finite("baseline", baseline)
+        counted = Patience.read(patience)
+        self.patience = patience if isinstance(patience, str) else counted.amount
+        self.min_delta, self.baseline = min_delta, None if baseline is None else finite("baseline", baseline)
         self.start_from = whole_number("start_from", start_from, least=0)
-        self.target = None if target is None else finite("target", target)
-        self.divergence = None if divergence is None else finite("divergence", divergence)
-        self.limits = Limits(self.target, self.divergence)
+        self.limits = Limits(target, divergence)
         self.monitor = WeightedMonitor(monitor) if isinstance(monitor, Mapping) else monitor
         self.significance = Significance(alpha, groups) if min_delta == "significant" else None
         self.needs_predictions, self.needs_columns = self.significance is not None, () if groups is None else (groups,)
         check_together(isinstance(monitor, Mapping), self.needs_predictions, mode, groups, self.limits)
-        self.meaningful = Meaningful(Patience.read(patience), margin, self.start_from, self.baseline, self.significance)
+        self.meaningful = Meaningful(counted, margin, self.start_from, self.baseline, self.significance)
         self.given_mode: Literal["max", "min"] | None = mode
         self.mode: Literal["max", "min"] = mode or "max"
         self.reset()
@@ -189,25 +179,18 @@ class EarlyStopper(Callback):
     def on_validation_end(self, trainer: Trainer) -> None:
         state, record = trainer.state, trainer.history[-1]
         several = isinstance(self.monitor, WeightedMonitor)
-        value = state.metrics if isinstance(self.monitor, WeightedMonitor) else state.metrics[self.monitor or trainer.monitor]
+        value = state.metrics if several else state.metrics[self.monitor or trainer.monitor]  # type: ignore[index]
         rows = {} if self.significance is None else self.significance.rows_of(state.predictions)
         self._place = Place.of(state)
         if self.stop_training(value, trainer.weights(), **rows):
-            self._see_one_epoch(trainer)
+            fall = fall_of(trainer.history, [check.value for check in self.checks], self.mode)
+            if self.reason is StopReason.PATIENCE and fall is not None:  # when to stop is not changed by it
+                self.reason, self.sentence = StopReason.ONE_EPOCH_OVERFITTING, fall.sentence
             trainer.request_stop(self.sentence)
         check = self.checks[-1]
         state.is_best = check.is_best
         record.update({"monitored": check.value} if several else {})
         record.update(is_best=check.is_best, trial_counter=self.trial_counter, verdict=check.reason)
-
-    def _see_one_epoch(self, trainer: Trainer) -> None:
-        """Say so where patience ran out by one-epoch overfitting; when to stop is not changed by it."""
-        if self.reason is not StopReason.PATIENCE:
-            return
-        values = [check.value for check in self.checks]
-        fall = one_epoch_overfitting(trainer.history["epoch"], values, trainer.history["loss"], self.mode)
-        if fall is not None:
-            self.reason, self.sentence = StopReason.ONE_EPOCH_OVERFITTING, fall.sentence
 
     def on_fit_end(self, trainer: Trainer) -> None:
         try:
@@ -216,7 +199,7 @@ class EarlyStopper(Callback):
         finally:
             if self._has_best:
                 trainer.load_weights(self.best_weights)
-            self._in_trainer = False
+            self._in_trainer, self._place = False, None
 
     def state_dict(self) -> dict[str, Any]:
         best = {"best_auc": self.best_auc, "has_best": self._has_best, "best_weights": self.best_weights}
@@ -231,6 +214,6 @@ class EarlyStopper(Callback):
         self.meaningful.load_state_dict(state)
 
     def __repr__(self) -> str:
-        shown = {name: getattr(self, name) for name in ("monitor", "min_delta", "start_from", "baseline", "target", "divergence")}
+        shown = {name: getattr(self, name) for name in ("monitor", "min_delta", "start_from", "baseline")} | asdict(self.limits)
         rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value not in (None, 0))
         return f"EarlyStopper(patience={self.patience!r}, mode={self.mode!r}{rest})"

@@ -1,8 +1,9 @@
 """The parts of a decision to stop, one idea a file; ``EarlyStopper`` puts them together."""
 
+from torch_rechub.basic.callback.stopping.check import Check
 from torch_rechub.basic.callback.stopping.limits import Limits
 from torch_rechub.basic.callback.stopping.meaningful import Meaningful
-from torch_rechub.basic.callback.stopping.one_epoch import Fall, one_epoch_overfitting
+from torch_rechub.basic.callback.stopping.one_epoch import Fall, fall_of, one_epoch_overfitting
 from torch_rechub.basic.callback.stopping.patience import Patience, Place
 from torch_rechub.basic.callback.stopping.reason import StopReason
 from torch_rechub.basic.callback.stopping.significance import Significance
@@ -10,6 +11,7 @@ from torch_rechub.basic.callback.stopping.together import check_together
 from torch_rechub.basic.callback.stopping.weighted import WeightedMonitor
 
 __all__ = [
+    "Check",
     "Fall",
     "Limits",
     "Meaningful",
@@ -19,5 +21,6 @@ __all__ = [
     "StopReason",
     "WeightedMonitor",
     "check_together",
+    "fall_of",
     "one_epoch_overfitting",
 ]

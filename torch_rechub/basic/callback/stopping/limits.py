@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from torch_rechub.basic.callback.stopping.numbers import finite
 from torch_rechub.basic.callback.stopping.reason import StopReason
 
 __all__ = ["Limits"]
@@ -30,6 +31,11 @@ class Limits:
 
     target: float | None = None
     divergence: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("target", "divergence"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, finite(name, getattr(self, name)))
 
     def check(self, mode: Literal["max", "min"]) -> None:
         """Refuse limits that leave no room between them.

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-__all__ = ["Fall", "one_epoch_overfitting"]
+if TYPE_CHECKING:
+    from torch_rechub.trainers.history import History
+
+__all__ = ["Fall", "fall_of", "one_epoch_overfitting"]
 
 FALL = 0.002  # of the best value's size: a clear margin for AUC and log loss, well above what checks differ by
 JUMP = 0.01  # of the training loss
@@ -68,3 +71,8 @@ def one_epoch_overfitting(
     fell = sign * (values[before] - values[after]) > FALL * abs(values[best])  # the best is at least as good as the one before
     jumped = losses[before] - losses[after] > JUMP * abs(losses[before])
     return Fall(values[best], values[before], values[after], losses[before], losses[after]) if fell and jumped else None
+
+
+def fall_of(history: History, values: Sequence[float], mode: Literal["max", "min"]) -> Fall | None:
+    """:func:`one_epoch_overfitting` of a run whose checks had ``values``."""
+    return one_epoch_overfitting(history["epoch"], values, history["loss"], mode)
