@@ -51,7 +51,7 @@ def _schedule(trainer: Any) -> str:
 
 
 def _often(val_every: float | None) -> str:
-    if val_every is None:
+    if val_every is None or (val_every == 1.0 and isinstance(val_every, float)):
         return "at each epoch's end"
     return f"every {val_every} steps and at each epoch's end" if isinstance(val_every, int) else f"every {val_every:g} of an epoch"
 

@@ -47,7 +47,8 @@ def draw_chart(title: str, points: Sequence[Point], best: Point | None = None, s
             f'<circle class="best" cx="{across(best[0])}" cy="{up(best[1])}" r="6"><title>best: {number(best[1])}</title></circle>'
         )
     shown = number(best[1] if best is not None else finite[-1][1])
-    caption = f'<figcaption>{escape(title)} <b>{shown}</b><span class="muted"> {"at the best check" if best is not None else "last"}</span></figcaption>'
+    which = "last" if best is None else "at the best check"
+    caption = f'<figcaption>{escape(title)} <b>{shown}</b><span class="muted"> {which}</span></figcaption>'
     label = f'role="img" aria-label="{escape(title)}, {len(points)} points"'
     return f'<figure>{caption}<svg viewBox="0 0 {WIDTH} {HEIGHT}" {label}>{"".join(parts)}</svg></figure>'
 

@@ -118,10 +118,11 @@ def _row(history: History, i: int, metrics: Sequence[str], judged: bool, n_colum
 
 
 def _badge(record: Mapping[str, Any]) -> str:
-    if record.get("is_best"):
-        return '<span class="pill best">best so far</span>'
+    """Whether the check is the best so far, and whether patience counts from it: a best one may be too small an improvement to count."""
     counts = record.get("trial_counter") == 0 and not str(record.get("verdict")).startswith("ignored")
-    return f'<span class="pill">{"improvement" if counts else "not counted"}</span>'
+    words = ["best so far"] if record.get("is_best") else ["improvement"] if counts else []
+    badges = [f'<span class="pill best">{word}</span>' for word in words]
+    return " ".join([*badges, *([] if counts else ['<span class="pill">not counted</span>'])])
 
 
 def _value(value: Any) -> str:

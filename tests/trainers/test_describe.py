@@ -1,0 +1,106 @@
+"""The loop in words: the outline says what the loop does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import zoo
+
+from torch_rechub.basic.callback import Callback
+from torch_rechub.basic.callback.base import HOOKS
+
+
+class Own(Callback):
+    def on_batch_begin(self, trainer): ...
+
+    def on_exception(self, trainer): ...
+
+
+def acting(text):
+    """Hook -> the callbacks that the outline shows there."""
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    return {line[0]: line[1].split(", ") for line in lines if len(line) == 2 and line[0] in {*HOOKS, "save"}}
+
+
+def depth(text, start):
+    (line,) = [line for line in text.splitlines() if line.strip().startswith(start)]
+    return (len(line) - len(line.lstrip())) // 2
+
+
+def test_describe_shows_every_hook_with_those_who_act_there(tmp_path):
+    """Each hook is there once, with the callbacks that override it in the order in which they run, and no other."""
+    trainer = zoo.trainer(callbacks=[Own(), zoo.Watch()], model_path=tmp_path, progress=True)
+    shown = acting(trainer.describe())
+    assert set(shown) == {*HOOKS, "save"}
+    for hook, names in shown.items():
+        expected = [
+            type(own).__name__ for own in trainer.callbacks if hook in {name for kind in type(own).__mro__[:-2] for name in vars(kind)}
+        ]
+        assert names == (expected or ["-"]), hook
+    assert shown["on_batch_begin"] == ["Own", "Progress"]
+    assert "Own" in shown["on_exception"]
+    assert shown["on_validation_begin"] == ["Watch"]
+
+
+def test_describe_follows_the_loop(tmp_path):
+    """The hooks stand in the outline in the order in which a run meets them first, and are as deep as the loop is."""
+    met = []
+
+    def remember(hook):
+        return lambda self, trainer: met.append(hook)
+
+    everything = type("Everything", (Callback,), {hook: remember(hook) for hook in (*HOOKS, "save")})()
+    trainer = zoo.trainer(callbacks=[everything], model_path=tmp_path, n_epoch=1)
+    trainer.fit(*zoo.loaders())
+    text = trainer.describe()
+    order = [hook for hook, names in acting(text).items() if hook != "on_exception" and "Everything" in names]
+    assert order == list(dict.fromkeys(met))
+    assert [depth(text, start) for start in ("fit,", "epoch", "on_epoch_begin", "batch", "on_batch_begin")] == [0, 1, 2, 2, 3]
+    assert depth(text, "on_validation_end") == depth(text, "on_validation_begin") + 1
+
+
+def test_describe_says_what_was_asked_for(tmp_path):
+    """Optimizer, schedule and its interval, checks, accumulation, clipping, the monitor and its direction, and the folder are named."""
+    trainer = zoo.trainer(
+        scheduler_fn=torch.optim.lr_scheduler.StepLR,
+        scheduler_params={"step_size": 1},
+        scheduler_interval="step",
+        val_every=7,
+        accumulate=3,
+        clip_norm=2.5,
+        monitor="logloss",
+        model_path=tmp_path / "here",
+    )
+    text = trainer.describe()
+    for words in (
+        "StepLR, once each step",
+        "every 7 steps",
+        "3 batches make",
+        "norm 2.5",
+        "logloss, best is its minimum",
+        "here",
+        "Adam",
+        "0.05",
+        "3 epochs",
+    ):
+        assert words in text, words
+    assert all(repr(own) in text for own in trainer.callbacks)
+
+
+@pytest.mark.parametrize(
+    ("val_every", "words"), [(None, "at each epoch's end"), (0.25, "every 0.25 of an epoch"), (1.0, "at each epoch's end")]
+)
+def test_describe_says_when_checks_come(val_every, words):
+    """An epoch's end, a fraction of it, or a number of steps."""
+    assert words in zoo.trainer(val_every=val_every).describe()
+
+
+def test_describe_changes_nothing():
+    """Describing before, after and twice gives the same outline, and trains nothing."""
+    trainer = zoo.trainer(model_path=None)
+    before, weights = trainer.describe(), zoo.copy_of(trainer.model.state_dict())
+    assert trainer.describe() == before
+    assert zoo.same(weights, trainer.model.state_dict())
+    trainer.fit(*zoo.loaders())
+    assert trainer.describe() == before
+    assert "none: model_path=None" in before
