@@ -90,7 +90,7 @@ class MemoryWatch(Callback):
         growth = used - self._last if self._last else 0
         self._n_grown = self._n_grown + 1 if growth > 0.01 * used else 0
         level = logging.WARNING if self._n_grown >= self.n_growth else logging.INFO
-        more = f", the {self._n_grown}th check in a row with growth" if level == logging.WARNING else ""
+        more = f"; it has grown at {self._n_grown} checks in a row" if level == logging.WARNING else ""
         logger.log(level, "memory %.3f GB, %+.3f GB since the check before%s", used / GB, growth / GB, more)
         self._last = used
 

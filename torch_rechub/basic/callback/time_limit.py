@@ -20,8 +20,8 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 class TimeLimit(Callback):
     """Ends a run before a wall time is over, at a place where it can be gone on with by ``fit(..., resume="auto")``.
 
-    The run ends at the first optimizer step after which less than ``margin`` and the longest check so far (its saves included) are left,
-    since no check can be left half way. Time counts from the beginning of this ``fit``: a job that is resumed has a new limit of its own.
+    The run ends at the first optimizer step after which there would not be time for a check as long as the longest so far (its saves
+    included), another step as long as the last, and ``margin``. Time counts from the beginning of this ``fit``: a job that is resumed has a new limit of its own.
     With ``total=True`` the earlier parts of a resumed run count as well.
 
     Args:
@@ -41,8 +41,8 @@ class TimeLimit(Callback):
         self.limit, self.margin, self.total = _seconds("limit", limit), _seconds("margin", margin), total
         if not self.limit > self.margin:
             raise ValueError(f"TimeLimit: margin must be below limit; got margin={margin!r}, limit={limit!r}. Give margin=0 for none.")
-        self._began = self._check_began = time.monotonic()
-        self._earlier = self._longest_check = 0.0
+        self._began = self._mark = time.monotonic()
+        self._earlier = self._longest_check = self._used = 0.0
 
     @property
     def seconds(self) -> float:
@@ -50,23 +50,32 @@ class TimeLimit(Callback):
         return time.monotonic() - self._began + (self._earlier if self.total else 0.0)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self._began, self._earlier, self._longest_check = time.monotonic(), 0.0, 0.0
+        self._began = self._mark = time.monotonic()
+        self._earlier = self._longest_check = self._used = 0.0
 
     def on_batch_end(self, trainer: Trainer) -> None:
-        if trainer.state.stepped and self.seconds + self.margin + self._longest_check >= self.limit:
+        needed = self.margin + self._longest_check + self._lap()
+        if trainer.state.stepped and self.seconds + needed >= self.limit:
             trainer.request_pause(f"the time limit of {_words(self.limit)} is near")
 
     def on_validation_begin(self, trainer: Trainer) -> None:
-        self._check_began = time.monotonic()
+        self._mark = time.monotonic()
 
     def on_check_end(self, trainer: Trainer) -> None:
-        self._longest_check = max(self._longest_check, time.monotonic() - self._check_began)
+        self._longest_check = max(self._longest_check, self._lap())
+
+    def _lap(self) -> float:
+        """The time since the last call."""
+        before, self._mark = self._mark, time.monotonic()
+        self._used = self._mark - self._began + self._earlier
+        return self._mark - before
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": time.monotonic() - self._began + self._earlier, "longest_check": self._longest_check}
+        return {"seconds": self._used, "longest_check": self._longest_check}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._earlier, self._longest_check = state["seconds"], state["longest_check"]
+        self._earlier = self._used = state["seconds"]
+        self._longest_check = state["longest_check"]
         self._began = time.monotonic()
 
     def __repr__(self) -> str:
