@@ -241,7 +241,8 @@ class LearningRate(Callback):
             return {name: part.state_dict() for name, part in self.parts.items()}
         if self.scheduler is None:
             return {}
-        return {"scheduler": self.scheduler.state_dict(), "warmed": self._warmed, "targets": list(self._targets), "n_reduced": self._n_reduced}
+        warm_up = {"warmed": self._warmed, "targets": list(self._targets)}
+        return {"scheduler": self.scheduler.state_dict(), **warm_up, "n_reduced": self._n_reduced}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self.parts.items():

@@ -21,8 +21,8 @@ class TimeLimit(Callback):
     """Ends a run before a wall time is over, at a place where it can be gone on with by ``fit(..., resume="auto")``.
 
     The run ends at the first optimizer step after which there would not be time for a check as long as the longest so far (its saves
-    included), another step as long as the last, and ``margin``. Time counts from the beginning of this ``fit``: a job that is resumed has a new limit of its own.
-    With ``total=True`` the earlier parts of a resumed run count as well.
+    included), another step as long as the last, and ``margin``. Time counts from the beginning of this ``fit``: a job that is resumed has
+    a new limit of its own. With ``total=True`` the earlier parts of a resumed run count as well.
 
     Args:
         limit: seconds, or words as "2h30m", "90s", "1d 12h".
