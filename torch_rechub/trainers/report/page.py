@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["report_page"]
 
 MOST_ROWS = 120
-WORDS = {"finished": "finished", "stopped": "stopped", "paused": "paused, to go on later", "failed": "broken off", "not run": "not run"}
+WORDS = {"finished": "finished", "stopped": "stopped", "paused": "interrupted", "failed": "broken off", "not run": "not run"}
 NOTE = (
     "An improvement moves what patience counts from; the best is the best finite value, whatever its margin: the model keeps its weights."
 )
