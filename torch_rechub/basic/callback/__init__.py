@@ -13,7 +13,6 @@ from torch_rechub.basic.callback.non_finite_guard import NonFiniteGuard
 from torch_rechub.basic.callback.progress import Progress
 from torch_rechub.basic.callback.reinit_embeddings import ReinitEmbeddings
 from torch_rechub.basic.callback.report import Report
-from torch_rechub.basic.callback.stopping import StopReason
 from torch_rechub.basic.callback.swa import SWA
 from torch_rechub.basic.callback.time_limit import TimeLimit
 
@@ -32,6 +31,5 @@ __all__ = [
     "ReinitEmbeddings",
     "Report",
     "SWA",
-    "StopReason",
     "TimeLimit",
 ]
