@@ -21,6 +21,7 @@ RECIPES = {
     "LearningRate": lambda: callbacks.LearningRate(torch.optim.lr_scheduler.StepLR, {"step_size": 1}),
     "MetricLog": lambda: callbacks.MetricLog([]),
     "Progress": callbacks.Progress,
+    "ReinitEmbeddings": callbacks.ReinitEmbeddings,
     "GracefulStop": lambda: callbacks.GracefulStop(),
 }
 NAMES = sorted(callbacks.__all__)
