@@ -30,12 +30,14 @@ class Pause(Callback):
 class Poison:
     """The binary cross-entropy, NaN at one call."""
 
-    def __init__(self, at):
-        self.left = at
+    left = 0  # of the class: two runs have the same criterion
+
+    def __repr__(self):
+        return "Poison()"
 
     def __call__(self, scores, y):
-        self.left -= 1
-        return nn.functional.binary_cross_entropy(scores, y) * (math.nan if self.left == 0 else 1.0)
+        Poison.left -= 1
+        return nn.functional.binary_cross_entropy(scores, y) * (math.nan if Poison.left == 0 else 1.0)
 
 
 FAMILY = {
@@ -51,7 +53,7 @@ def fit(name, folder, pause=None, done=0):
         callbacks=[FAMILY[name](), *([Pause(*pause)] if pause else [])], n_epoch=4, val_every=2, model_path=folder, earlystop_patience=None
     )
     if "guard" in name:
-        trainer.criterion = Poison(7 - done)
+        trainer.criterion, Poison.left = Poison(), 7 - done
     trainer.fit(*zoo.loaders(), resume="auto")
     return trainer
 
