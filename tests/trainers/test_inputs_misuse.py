@@ -9,8 +9,10 @@ import zoo
 from torch.utils.data import DataLoader
 
 from torch_rechub.basic.callback import Callback
+from torch_rechub.basic.features import SparseFeature
 from torch_rechub.data import DataGenerator, Table, TableLoader, TorchDataset
-from torch_rechub.trainers import evaluate, train_one_epoch
+from torch_rechub.models.ranking import DeepFM
+from torch_rechub.trainers import CTRTrainer, evaluate, train_one_epoch
 
 ROW = 37  # in the third batch of 16, at its row 5
 
@@ -208,3 +210,15 @@ def test_scores_of_the_wrong_shape_are_refused():
     """A module that answers with two columns to one label says so."""
     with pytest.raises(ValueError, match=r"shape \(4, 2\) to labels of shape \(4,\)"):
         zoo.trainer(torch.nn.Linear(3, 2)).fit([(torch.randn(4, 3), torch.ones(4))])
+
+
+def test_data_that_is_no_loader_says_how_to_make_one():
+    """Columns given in place of a loader, and two columns of labels for one probability, are named for what they are."""
+    columns = {"a": torch.arange(40) % 4}
+    feature = SparseFeature("a", 4, 2)
+    trainer = CTRTrainer(DeepFM([feature], [feature], {"dims": [4]}), model_path=None, progress=False)
+    with pytest.raises(TypeError, match=r"must be a loader.*got dict.*DataGenerator"):
+        trainer.fit(columns)
+    loader = DataGenerator(columns, torch.zeros(40, 2)).generate_dataloader(batch_size=8)[0]
+    with pytest.raises(ValueError, match=r"Labels must be one column.*got \(8, 2\)"):
+        trainer.fit(loader)

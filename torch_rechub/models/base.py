@@ -27,6 +27,8 @@ class RankingModel(nn.Module):
 
     def loss(self, x: Features, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Mean binary cross-entropy of ``y`` ``(B,)`` in [0, 1], computed from logits; sum(w * loss) / sum(w) where weighted."""
+        if y.dim() != 1:
+            raise ValueError(f"Labels must be one column, (B,) or (B, 1); got {tuple(y.shape)}. Give one label a row.")
         check_labels(y, weight)
         logits = self.logits(x)
         if weight is None:

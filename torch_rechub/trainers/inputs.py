@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.data.loader import TableLoader
@@ -48,8 +49,9 @@ def check_loaders(model: nn.Module, train: Any, val: Any, binary_labels: bool) -
     for name, loader in (("training", train), ("validation", val)):
         if loader is None and name == "validation":
             continue
-        if not hasattr(loader, "__iter__"):
-            raise TypeError(f"The {name} data must be a loader that yields (x, y); got {type(loader).__name__}. See DataGenerator.")
+        if not hasattr(loader, "__iter__") or isinstance(loader, Mapping | Tensor | np.ndarray):
+            remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
+            raise TypeError(f"The {name} data must be a loader that yields (x, y); got {type(loader).__name__}. {remedy}")
         try:
             if length_of(loader) == 0:
                 raise ValueError("the loader has no batches. Give it rows, or a larger share of the split.")
