@@ -22,7 +22,14 @@ RECIPES = {
     "MetricLog": lambda: callbacks.MetricLog([]),
     "Progress": callbacks.Progress,
     "ReinitEmbeddings": callbacks.ReinitEmbeddings,
+    "Report": callbacks.Report,
     "GracefulStop": lambda: callbacks.GracefulStop(),
+    "EMA": lambda: callbacks.EMA(0.9),
+    "SWA": lambda: callbacks.SWA(start_epoch=1),
+    "GradientClip": lambda: callbacks.GradientClip(max_norm=1.0),
+    "NonFiniteGuard": lambda: callbacks.NonFiniteGuard("rollback"),
+    "TimeLimit": lambda: callbacks.TimeLimit("1h"),
+    "MemoryWatch": lambda: callbacks.MemoryWatch(10**15),
 }
 NAMES = sorted(callbacks.__all__)
 
