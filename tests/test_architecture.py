@@ -158,3 +158,17 @@ def test_import_is_cheap():
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_rooms_are_there_after_a_bare_import():
+    """``import torch_rechub`` is cheap, and every room it lists can be reached through it."""
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, torch_rechub\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert torch_rechub.trainers.CTRTrainer and torch_rechub.utils.data.DataGenerator and torch_rechub.basic.features.SparseFeature\n"
+        "assert set(torch_rechub.__all__) == set(dir(torch_rechub))\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)

@@ -1,3 +1,5 @@
 """The old import paths: re-exports only, which nothing inside the library imports."""
 
-__all__: list[str] = []
+from torch_rechub.utils import data
+
+__all__ = ["data"]
