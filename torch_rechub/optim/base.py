@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 
 from torch_rechub.basic.layers.table import EmbeddingTable, table_of
 from torch_rechub.optim.rows import TableRows, coalesced
+from torch_rechub.optim.whole import WholeTable
 
 __all__ = ["RowOptimizer"]
 
@@ -65,14 +66,16 @@ class RowOptimizer(torch.optim.Optimizer):
         """The state of a new parameter, where torch's optimizer starts it before the first step."""
 
     def attach(self) -> None:
-        """Own the tables: from here on their gradients hold the batch's rows, and other rows may lag."""
+        """Own the tables: from here on their gradients hold the batch's rows, and other rows may lag (none where all move)."""
         for group, parameter, table in self._owned():
-            reason = self.why_dense(group)
+            reason, kind = self.why_dense(group), self.rows_class
             if reason is not None:
-                self._release(parameter)
                 self._say(reason)
-            elif parameter not in self._rows or table.owner is not self._rows[parameter]:
-                self._own(parameter, table)
+                kind = WholeTable
+            if group.get("differentiable"):
+                self._release(parameter)
+            elif table.owner is None or table.owner is not self._rows.get(parameter) or type(table.owner) is not kind:
+                self._own(parameter, table, kind)
 
     def detach(self) -> None:
         """Bring all rows up to date and let the tables go: any other optimizer can train them. ``attach`` goes on from here."""
@@ -92,8 +95,13 @@ class RowOptimizer(torch.optim.Optimizer):
             with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
             dense = [parameter for parameter in with_gradient if not self._step_rows(parameter, group)]
             groups += [{**group, "params": dense}] if dense else []
-        if groups:
-            self.step_dense(groups)
+        try:
+            if groups:
+                self.step_dense(groups)
+        finally:
+            for rows in self._rows.values():
+                if isinstance(rows, WholeTable):
+                    rows.pick_up()
         for group in groups:
             for parameter in group["params"]:
                 if parameter in self._rows:
@@ -106,9 +114,13 @@ class RowOptimizer(torch.optim.Optimizer):
         assert grad is not None
         if rows is not None and grad.is_sparse:
             rows.follow()
+            if isinstance(rows, WholeTable):
+                rows.lay_out(*coalesced(grad))
+                return False
             rows.step(*coalesced(grad), group)
             return True
         if rows is not None:
+            self._say("a loss reads whole tables (embedding_l1 or embedding_l2, perhaps), so that their gradient is dense")
             rows.follow()
             rows.settle()
             if not self.dense_tables:
@@ -163,7 +175,7 @@ class RowOptimizer(torch.optim.Optimizer):
             parameter = parameters[number]
             if parameter not in self._tables:
                 raise ValueError(f"Parameter {number} must be an EmbeddingTable's weight: the state loaded holds rows that lag.")
-            self._own(parameter, self._tables[parameter]).restore(lag)
+            self._own(parameter, self._tables[parameter], self.rows_class).restore(lag)
         self.attach()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,10 +192,10 @@ class RowOptimizer(torch.optim.Optimizer):
                 if parameter in self._tables:
                     yield group, parameter, self._tables[parameter]
 
-    def _own(self, parameter: Tensor, table: EmbeddingTable) -> TableRows:
+    def _own(self, parameter: Tensor, table: EmbeddingTable, kind: type[TableRows]) -> TableRows:
         self._release(parameter)
         table.settle()
-        self._rows[parameter] = self.rows_class(table, self.state[parameter])
+        self._rows[parameter] = kind(table, self.state[parameter])
         self._rows[parameter].take()
         return self._rows[parameter]
 
@@ -197,7 +209,7 @@ class RowOptimizer(torch.optim.Optimizer):
         if kind not in self._said:
             self._said.add(kind)
             _log.info(
-                "%s trains embedding tables densely, every row at every step, because %s. Much faster on large tables: AdamW with its "
+                "%s trains embedding tables densely, every row at every step, because %s. Faster on large tables: AdamW with its "
                 "decoupled weight_decay, weight_decay=0, Adagrad or RowWiseAdagrad without decay.",
                 kind,
                 reason,

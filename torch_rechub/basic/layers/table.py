@@ -99,6 +99,15 @@ class EmbeddingTable(nn.Module):
 
         return RowsView.of(_Peek.apply(self.weight, part, owner), rows)
 
+    def all_rows(self) -> Tensor:
+        """Every row ``(V, D)`` up to date: in place where the loss reads them, otherwise in a copy while rows lag."""
+        if self.owner is None or self.owner.settled:
+            return self.weight
+        if not (torch.is_grad_enabled() and self.weight.requires_grad):
+            return self.owner.peek(slice(None))
+        self.settle()
+        return self.weight
+
     def settle(self) -> None:
         """Bring all rows up to date in place; nothing to do while no row-wise optimizer owns the table."""
         if self.owner is not None:

@@ -26,6 +26,9 @@ class RegularizationLoss(nn.Module):
     parameters count for nothing; a weight that is both an embedding's and another layer's counts once, as an embedding. Deviation:
     ``SyncBatchNorm`` and ``RMSNorm`` are normalisation layers too, so that a model converted for several GPUs keeps its penalty.
 
+    A penalty on embedding tables reads every row at every step and gives a dense gradient, so a step's cost grows with the vocabulary.
+    Rows that a row-wise optimizer lets lag count with their up-to-date values.
+
     Args:
         embedding_l1: weight of the absolute values in embedding tables, at least 0.
         embedding_l2: weight of the squares in embedding tables.
@@ -69,11 +72,14 @@ class RegularizationLoss(nn.Module):
     def _terms(self, model: nn.Module) -> Iterator[Tensor]:
         embeddings = _owned_by(model, _EMBEDDINGS)
         skipped = _owned_by(model, _NORMALISATIONS)
+        tables = {id(module.weight): module for module in model.modules() if isinstance(module, EmbeddingTable)}
         for weight in model.parameters():
             if not weight.requires_grad or id(weight) in skipped:
                 continue
             of_table = id(weight) in embeddings
             l1, l2 = (self.embedding_l1, self.embedding_l2) if of_table else (self.dense_l1, self.dense_l2)
+            if of_table and (l1 > 0 or l2 > 0) and id(weight) in tables:
+                weight = tables[id(weight)].all_rows()  # noqa: PLW2901  # the same weight, none of its rows lagging
             if l1 > 0:
                 yield l1 * weight.abs().sum()
             if l2 > 0:
