@@ -47,7 +47,7 @@ def _schedule(trainer: Any) -> str:
     schedule = trainer.callback(LearningRate)
     if schedule is None:
         return "none: the rate stays"
-    return f"{getattr(schedule.scheduler_fn, '__name__', schedule.scheduler_fn)}, once each {getattr(schedule, 'interval', 'epoch')}"
+    return f"{getattr(schedule.recipe.fn, '__name__', schedule.recipe.fn)}, once each {getattr(schedule, 'interval', 'epoch')}"
 
 
 def _often(val_every: float | None) -> str:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch.optim import Optimizer, lr_scheduler
 
 from torch_rechub.basic.callback.base import Callback
-from torch_rechub.basic.callback.group_rates import GroupOf, Schedulers, scale_scheduler
-from torch_rechub.basic.callback.warm_up import WarmUp
+from torch_rechub.basic.callback.scheduling import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
 
 __all__ = ["Interval", "LearningRate"]
-
-Interval: TypeAlias = Literal["step", "check", "epoch"]
 
 
 class LearningRate(Callback):
@@ -65,8 +61,6 @@ class LearningRate(Callback):
         warmup_start: float = 0.1,
         then_stop: int | None = None,
     ) -> None:
-        if not (scheduler_fn is None or callable(scheduler_fn) or isinstance(scheduler_fn, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"scheduler_fn must be a class or function that takes the optimizer; got {scheduler_fn!r}.")
         if interval is not None and interval not in get_args(Interval):
             raise ValueError(f"scheduler_interval must be one of {list(get_args(Interval))}; got {interval!r}.")
         self.parts: dict[str, LearningRate] = {}
@@ -74,8 +68,7 @@ class LearningRate(Callback):
             rest: dict[str, Any] = {"interval": interval, "monitor": monitor, "warmup": warmup, "warmup_start": warmup_start}
             self.parts = _parts(scheduler_fn, {**rest, "then_stop": then_stop})
             scheduler_fn = None
-        self.scheduler_fn: Any = scheduler_fn or _constant
-        self.scheduler_params = dict(scheduler_params or {})
+        self.recipe = SchedulerRecipe(scheduler_fn, scheduler_params)
         self.given_interval: Interval | None = interval
         self.monitor = monitor
         self.warm_up = WarmUp(warmup, warmup_start)
@@ -83,7 +76,7 @@ class LearningRate(Callback):
         self.scheduler: Any = None
         self._optimizer: Any = None
         self._restart()
-        plateau = self._is_a(lr_scheduler.ReduceLROnPlateau)
+        plateau = self.recipe.is_plateau
         if interval == "step" and plateau:
             raise ValueError("ReduceLROnPlateau steps by the metric of a check: scheduler_interval must be 'check' or 'epoch'; got 'step'.")
         if then_stop is not None and not self.parts and (not plateau or isinstance(then_stop, bool) or then_stop < 1):
@@ -97,47 +90,17 @@ class LearningRate(Callback):
     @property
     def interval(self) -> Interval:
         """When the scheduler steps."""
-        if self.given_interval is not None:
-            return self.given_interval
-        if isinstance(self.scheduler, lr_scheduler.OneCycleLR | lr_scheduler.CyclicLR):
-            return "step"
-        return "check" if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau) else "epoch"
+        return self.given_interval or self.recipe.interval_of(self.scheduler)
 
     def needs_length(self) -> bool:
         """Whether the scheduler must be told the number of steps of the whole run."""
-        given = self.scheduler_params
-        if self.parts:
-            return any(part.needs_length() for part in self.parts.values())
-        if not self._is_a(lr_scheduler.OneCycleLR):
-            return False
-        return given.get("total_steps") is None and not {"epochs", "steps_per_epoch"} <= given.keys()
+        return any(part.needs_length() for part in self.parts.values()) or self.recipe.needs_length
 
-    def _is_a(self, kind: type) -> bool:
-        return inspect.isclass(self.scheduler_fn) and issubclass(self.scheduler_fn, kind)
-
-    def make(self, optimizer: Optimizer, direction: Literal["max", "min"], total_steps: int | None = None) -> Any:
+    def make(self, optimizer: Optimizer, direction: Literal["max", "min"], n_step: int | None = None) -> Any:
         """The scheduler for ``optimizer``."""
         if self.parts:
-            return Schedulers({name: part.make(GroupOf(optimizer, name), direction, total_steps) for name, part in self.parts.items()})
-        params = dict(self.scheduler_params)
-        if self.needs_length():
-            if total_steps is None:
-                raise ValueError(
-                    "OneCycleLR must know the number of steps; it is not known where the training loader has no length, or for "
-                    "scheduler_interval='check'. Give total_steps in scheduler_params."
-                )
-            params["total_steps"] = total_steps
-        if self._is_a(lr_scheduler.ReduceLROnPlateau):
-            params.setdefault("mode", direction)
-        scheduler: Any = self.scheduler_fn(optimizer, **params)
-        if not callable(getattr(scheduler, "step", None)):
-            raise TypeError(f"scheduler_fn must return a scheduler with a step() method; got {scheduler!r}.")
-        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) and scheduler.mode != direction:
-            raise ValueError(
-                f"ReduceLROnPlateau: mode={scheduler.mode!r} contradicts the monitored metric, whose best is its {direction}imum. "
-                f"Give mode={direction!r}, or none at all."
-            )
-        return scheduler
+            return Schedulers({name: part.make(GroupOf(optimizer, name), direction, n_step) for name, part in self.parts.items()})
+        return self.recipe.make(optimizer, direction, n_step)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self._begin(trainer, trainer.optimizer, trainer.scheduler)
@@ -154,12 +117,12 @@ class LearningRate(Callback):
             return
         self.warm_up.begin(_steps_per_epoch(trainer))
         direction = trainer.direction(self.monitor)
-        plateau = self._is_a(lr_scheduler.ReduceLROnPlateau) or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
+        plateau = self.recipe.is_plateau or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
         if plateau and not trainer.validates:
             raise ValueError("ReduceLROnPlateau watches a validation metric: give fit a validation loader, or take another scheduler.")
         if scheduler is None or (plateau and scheduler.mode != direction):  # an evaluate_fn may have been assigned since
             self.scheduler = self.make(optimizer, direction, self._n_step(trainer))
-        self._check_cycle(trainer)
+        self.recipe.check_cycle(self.scheduler, self._n_step(trainer))
         self._targets = [float(group["lr"]) for group in optimizer.param_groups]
         if self.warm_up.n_step:
             self._set_rates()
@@ -175,16 +138,6 @@ class LearningRate(Callback):
     def _set_rates(self) -> None:
         for group, target in zip(self._optimizer.param_groups, self._targets, strict=True):
             group["lr"] = target * self.warm_up.factor(self._warmed)
-
-    def _check_cycle(self, trainer: Trainer) -> None:
-        """A cycle that ends within the run is an error now, not when its last step is passed."""
-        if not isinstance(self.scheduler, lr_scheduler.OneCycleLR):
-            return
-        n_step, given = self._n_step(trainer), self.scheduler.total_steps
-        if n_step is not None and given < n_step:
-            raise ValueError(
-                f"OneCycleLR: total_steps must be >= {n_step}, the steps of this run; got {given}. Leave it out to have it set."
-            )
 
     def on_batch_end(self, trainer: Trainer) -> None:
         for part in self.parts.values():
@@ -256,12 +209,7 @@ class LearningRate(Callback):
             return f"LearningRate({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
         shown = {"warmup": self.warm_up.given, "then_stop": self.then_stop}
         rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value)
-        return f"LearningRate({getattr(self.scheduler_fn, '__name__', self.scheduler_fn)}, {self.scheduler_params}{rest})"
-
-
-def _constant(optimizer: Optimizer) -> Any:
-    """A rate that stays."""
-    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+        return f"LearningRate({self.recipe}{rest})"
 
 
 def _parts(given: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, LearningRate]:
@@ -272,7 +220,7 @@ def _parts(given: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Learn
             raise ValueError(f"LearningRate: schedules of their own are for 'embedding' and 'dense'; got {name!r}.")
         fn, params = part if isinstance(part, tuple | list) else (part, None)
         own = dict(rest)
-        if not (inspect.isclass(fn) and issubclass(fn, lr_scheduler.ReduceLROnPlateau)):
+        if not SchedulerRecipe(fn).is_plateau:
             own["then_stop"] = None
         parts[name] = LearningRate(fn, params, **own)
     if rest["then_stop"] is not None and all(part.then_stop is None for part in parts.values()):
