@@ -47,6 +47,18 @@ PEERS = {
         ),
         ("recbole==1.2.1",),
     ),
+    "lightning": Peer((TORCH, "numpy", "lightning==2.6.6"), ()),
+    "keras": Peer((TORCH, "numpy", "keras==3.15.1"), ()),
+    "transformers": Peer((TORCH, "numpy", "transformers==5.23.0", "accelerate==1.15.0"), ()),
+    "ignite": Peer((TORCH, "numpy", "pytorch-ignite==0.5.5"), ()),
+    "skorch": Peer((TORCH, "numpy", "scikit-learn", "skorch==1.4.0"), ()),
+    "composer": Peer(  # it asks for torch < 2.7.1 and a torchvision that goes with it
+        (
+            *(TORCH, "numpy<2.3", "pyyaml<7", "tqdm", "torchmetrics<1.7.5", "requests", "psutil<8", "coolname<3", "tabulate==0.9.0"),
+            *("py-cpuinfo<10", "packaging<25.1", "importlib-metadata<9", "mosaicml-cli<0.8", "pillow<12"),
+        ),
+        ("mosaicml==0.32.1", "torch_optimizer==0.3.0", "pytorch-ranger"),
+    ),
 }
 
 
@@ -63,7 +75,8 @@ def python_of(name: str) -> str:
     print(f"making the environment of {name} ...", file=sys.stderr, flush=True)
     venv.create(folder, clear=True, with_pip=True)
     for requirements, options in ((peer.needs, ()), (peer.alone, ("--no-deps",))):
-        _install(name, python, [*options, *requirements])
+        if requirements:
+            _install(name, python, [*options, *requirements])
     marker.write_text(peer.recipe)
     return str(python)
 
