@@ -40,7 +40,9 @@ class BestFiles:
             return
         before = self.listed()
         kept = [] if anew else [entry for entry in before if entry["step"] != step]
-        ranked = sorted([*kept, {"file": f"step-{step:08d}.pth", "step": step, "value": value}], key=lambda e: -self.sign * e["value"])
+        ranked = sorted(
+            [*kept, {"file": f"step-{step:08d}.pth", "step": step, "value": value}], key=lambda e: (-self.sign * e["value"], e["step"])
+        )
         ranked = ranked[: self.keep]
         if all(entry["step"] != step for entry in ranked):
             return

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -51,11 +52,16 @@ class SaveFolder:
         return sorted(entry.name for entry in self.folder.iterdir() if re.fullmatch(r"save-\d{8}", entry.name))
 
     def write(self, state: Any, about: Mapping[str, Any]) -> str:
+        """Add a save of a tree of tensors and plain values; all else as :meth:`write_parts`."""
+        return self.write_parts(*split_tree(state), about)
+
+    def write_parts(self, plain: Any, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
         """Add a save.
 
         Args:
-            state: a tree of tensors and plain values.
-            about: a few plain facts for the manifest, for people.
+            plain: what :func:`~torch_rechub.basic.tree.split_tree` made of a tree of tensors and plain values.
+            tensors: the tensors that it took out.
+            about: a few plain facts for the manifest; ``run`` names the run, see :meth:`prune`.
 
         Returns:
             The save's name.
@@ -69,11 +75,10 @@ class SaveFolder:
         temporary = self.folder / f"{name}.{secrets.token_hex(4)}.tmp"
         try:
             temporary.mkdir()
-            plain, tensors = split_tree(state)
             save_tensors(temporary / TENSORS, tensors)
             write_text(temporary / STATE, json.dumps(plain))
             digests = {file: digest(temporary / file) for file in (TENSORS, STATE)}
-            write_text(temporary / MANIFEST, json.dumps({"format": FORMAT, "files": digests, **about}, indent=1))
+            write_text(temporary / MANIFEST, _sealed({"format": FORMAT, "files": digests, **about}))
             os.rename(temporary, self.folder / name)
             sync_folder(self.folder)
         except OSError as error:
@@ -89,17 +94,33 @@ class SaveFolder:
             DamagedSaveError: naming the file, when it is not what was written.
         """
         folder = self.folder / name
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-            expected = {file: manifest["files"][file] for file in (TENSORS, STATE)}
-            found = {file: digest(folder / file) for file in expected}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DamagedSaveError(f"{folder / MANIFEST}, or a file that it names, cannot be read: {error}") from error
-        for file, wanted in expected.items():
-            if found[file] != wanted:
+        expected = self.manifest(name)["files"]
+        for file in (TENSORS, STATE):
+            try:
+                found = digest(folder / file)
+            except OSError as error:
+                raise DamagedSaveError(f"{folder / file} cannot be read: {error.strerror}.") from error
+            if found != expected[file]:
                 raise DamagedSaveError(f"{folder / file} is damaged: its content is not what was written.")
         tensors = {name: tensor.clone() for name, tensor in load_file(folder / TENSORS).items()}  # the file may go
         return join_tree(json.loads((folder / STATE).read_text()), tensors)
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What one save says of itself.
+
+        Raises:
+            DamagedSaveError: naming the file, when it is not what was written.
+        """
+        path = self.folder / name / MANIFEST
+        try:
+            text = path.read_text()
+            manifest = json.loads(text)
+            good = manifest["format"] == FORMAT and text == _sealed({key: value for key, value in manifest.items() if key != "seal"})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedSaveError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        if not good:
+            raise DamagedSaveError(f"{path} is damaged: its content is not what was written.")
+        return manifest
 
     def newest(self) -> Any:
         """The state of the newest good save, or None where there is none; a damaged one is named in the log and the one before is used.
@@ -112,19 +133,32 @@ class SaveFolder:
             try:
                 return self.read(name)
             except DamagedSaveError as error:
-                logger.warning("%s The save before it is used.", error)
+                logger.warning("%s The save before it is used, where there is one.", error)
                 problems.append(str(error))
         if problems:
             raise DamagedSaveError(f"No save in {self.folder} is good: {' '.join(problems)} Remove the folder to start anew.")
         return None
 
-    def prune(self, keep: int) -> None:
-        """Delete all but the newest ``keep`` saves, and what a killed process left unfinished."""
-        for name in self.names()[:-keep]:
+    def prune(self, keep: int, run: str) -> None:
+        """Delete all but the newest ``keep`` saves of ``run``, those of other runs, and what a killed process left unfinished."""
+        names = self.names()
+        for name in [name for name in names if name not in names[-keep:] or not self._is_of(name, run)]:
             doomed = self.folder / f"{name}.{secrets.token_hex(4)}.tmp"
             os.rename(self.folder / name, doomed)  # a save that loses a file is not taken for a whole one
         for left in self.folder.glob("save-*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
+
+    def _is_of(self, name: str, run: str) -> bool:
+        try:
+            return self.manifest(name).get("run") == run
+        except DamagedSaveError:
+            return False
+
+
+def _sealed(manifest: Mapping[str, Any]) -> str:
+    """A manifest as text, with a digest of itself."""
+    seal = hashlib.blake2b(json.dumps(manifest).encode(), digest_size=16).hexdigest()
+    return json.dumps({**manifest, "seal": seal}, indent=1)
 
 
 def digest(path: Path) -> str:
@@ -141,5 +175,5 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for name, tensor in tensors.items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().data)
+        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)  # numpy knows not every type
     return found.hexdigest()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +19,7 @@ from safetensors.torch import save_file
 
 from torch_rechub.types import FilePath
 
-__all__ = ["make_folder", "save_tensors", "save_weights", "sync_folder", "write_file", "write_text"]
+__all__ = ["make_folder", "save_safetensors", "save_tensors", "save_weights", "sync_folder", "write_file", "write_text"]
 
 
 def make_folder(path: FilePath) -> Path:
@@ -81,14 +84,38 @@ def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
     apart: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():  # the format wants each tensor to have memory of its own
         storage = tensor.untyped_storage().data_ptr()
-        apart[name] = tensor.detach().clone() if storage in seen or not tensor.is_contiguous() else tensor.detach()
+        alone = storage not in seen and tensor.is_contiguous()
+        apart[name] = tensor.detach() if alone else tensor.detach().clone(memory_format=torch.contiguous_format)
         seen.add(storage)
     try:
         save_file(apart, path)
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    except SafetensorError as error:  # raised for a failing write as well, with the system's words inside
-        raise OSError(None, f"could not be written: {error}", str(path)) from error
+    except SafetensorError as error:  # raised for a failing write as well, with the system's number inside
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, f"could not be written: {os.strerror(code) if number else error}", str(path)) from error
+    except OSError as error:
+        raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
+
+
+def save_safetensors(path: FilePath, weights: Mapping[str, Any]) -> None:
+    """Replace a file of the tensors of a ``state_dict`` in the ``safetensors`` format, atomically.
+
+    Raises:
+        OSError: naming the file that could not be written; what was there before is intact.
+    """
+    target = Path(path)
+    folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")  # the library has temporary files of its own
+    try:
+        folder.mkdir()
+        save_tensors(folder / target.name, {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)})
+        os.replace(folder / target.name, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"could not be written: {error.strerror}. What was there before is intact", str(target)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:

@@ -73,7 +73,7 @@ class DataGenerator:
         Raises:
             ValueError: when both a split and sets are given, a set would be empty, or columns differ from the training columns.
         """
-        seed = int(torch.randint(2**62, ())) if seed is None else seed
+        seed_is_drawn, seed = seed is None, int(torch.randint(2**62, ())) if seed is None else seed
         if split_ratio is not None:
             if any(given is not None for given in (x_val, y_val, x_test, y_test, weight_val, weight_test)):
                 raise ValueError("Give either split_ratio or validation and test sets; got both.")
@@ -84,8 +84,10 @@ class DataGenerator:
             test = self._further_table("test", x_test, y_test, weight_test)
             if val is not None and val.y is None:
                 raise ValueError("Validation needs labels; got x_val without y_val. Pass y_val as well.")
+        train_loader = TableLoader(train, batch_size, shuffle=True, seed=seed, num_workers=num_workers)
+        train_loader.seed_is_drawn = seed_is_drawn
         return (
-            TableLoader(train, batch_size, shuffle=True, seed=seed, num_workers=num_workers),
+            train_loader,
             None if val is None else TableLoader(val, batch_size, num_workers=num_workers),
             None if test is None else TableLoader(test, batch_size, num_workers=num_workers),
         )

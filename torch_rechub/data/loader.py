@@ -108,16 +108,28 @@ class TableLoader(DataLoader[Any]):
         if self.num_workers == 0 and not self.pin_memory:
             batches = map(self.table.batch, iter(self._order))
         else:
-            batches = map(self._with_our_layout, super().__iter__())
+            batches = _FromWorkers(super().__iter__(), self)
         self._order.advance()  # not by the order itself: DataLoader starts to walk it twice
         return batches
 
-    def _with_our_layout(self, batch: Any) -> Any:
-        """A batch from another process brings a copy of the layout; models plan once per layout."""
+
+class _FromWorkers(Iterator[Any]):
+    """Batches that other processes cut. They bring copies of the layout, but models plan once per layout: it is put back."""
+
+    def __init__(self, batches: Any, loader: TableLoader) -> None:
+        self.batches, self.loader = batches, loader
+
+    def __next__(self) -> Any:
+        batch = next(self.batches)
         x = batch if isinstance(batch, PackedFeatures) else batch[0]
         if isinstance(x, PackedFeatures):
-            x.layout = self.table.x.layout
+            x.layout = self.loader.table.x.layout
         return batch
+
+    def close(self) -> None:
+        """End the processes, unless they are to serve the next epoch as well."""
+        if not self.loader.persistent_workers and hasattr(self.batches, "_shutdown_workers"):
+            self.batches._shutdown_workers()  # torch gives its iterators no public way
 
 
 class _Portable(Sampler["Array | slice"]):

@@ -11,12 +11,15 @@ import torch
 __all__ = ["get_random_state", "set_random_state"]
 
 
-def get_random_state(loader: Any = None) -> dict[str, Any]:
-    """The states of torch (and of every GPU), numpy, Python, and a foreign loader's own generators, as plain values and tensors."""
+def get_random_state(loader: Any = None, cuda: bool = True) -> dict[str, Any]:
+    """The states of torch (and of every GPU unless ``cuda`` is False), numpy, Python, and a foreign loader's own generators.
+
+    They are plain values and tensors.
+    """
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if cuda and torch.cuda.is_available() else [],
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(gauss)],
         "python": random.getstate(),
         "loader": [generator.get_state() for generator in _generators(loader)],

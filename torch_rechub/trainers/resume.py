@@ -34,6 +34,7 @@ PLACE = (
     "is_best",
     "stop_reason",
     "epoch_random",
+    "read_random",
 )
 
 
@@ -51,6 +52,7 @@ def capture(trainer: Trainer) -> dict[str, Any]:
         "history": trainer.history.records,
         "mean_loss": trainer.mean_loss.state_dict(),
         "random": get_random_state(trainer.train_loader),
+        "validation_asked": trainer.requests.validation,
     }
 
 
@@ -82,10 +84,15 @@ def take_up(trainer: Trainer, saved: dict[str, Any], train: Any, val: Any) -> No
     Raises:
         ValueError: naming what differs, when the saved run is another one; nothing is changed then.
     """
-    before = saved["fingerprint"]
-    if isinstance(train, TableLoader) and train.seed_is_drawn and before["training data"].get("seed") is not None:
-        train.seed = before["training data"]["seed"]  # nobody chose one
-    compare_fingerprints(before, fingerprint(trainer, train, val))
+    before, present = saved["fingerprint"], trainer.fingerprint or fingerprint(trainer, train, val)
+    seed: Any = before["training data"].get("seed")
+    drawn = train if isinstance(train, TableLoader) and train.seed_is_drawn and seed is not None else None  # nobody chose one
+    if drawn is not None:
+        present = {**present, "training data": {**present["training data"], "seed": seed}}
+    compare_fingerprints(before, present)
+    trainer.fingerprint = present
+    if drawn is not None:
+        drawn.seed = before["training data"]["seed"]
     trainer.own_tables(False)
     with torch.no_grad():
         for name, parameter in trainer.model.named_parameters():
@@ -98,7 +105,9 @@ def take_up(trainer: Trainer, saved: dict[str, Any], train: Any, val: Any) -> No
         callback.load_state_dict(state)
     for name, value in saved["place"].items():
         setattr(trainer.state, name, value)
+    trainer.state.stepped = True  # a run is saved between two steps
     trainer.state.started -= saved["seconds"]
+    trainer.requests.validation = saved["validation_asked"]
     trainer.history.records = saved["history"]
     trainer.mean_loss.load_state_dict(saved["mean_loss"])
     set_random_state(saved["random"], train)

@@ -40,12 +40,14 @@ class TrainerState:
     stop_reason: str | None = None
     exception: BaseException | None = None
     at_rest: bool = False  # between two optimizer steps, with no check half done: where a run can be saved to go on
-    epoch_random: dict[str, Any] | None = None  # the random state in which the epoch began, for a foreign loader
+    epoch_random: dict[str, Any] | None = None  # the random states in which the epoch began, for a foreign loader
+    read_random: dict[str, Any] | None = None  # and in which the batch that was read ahead was drawn
     started: float = field(default_factory=time.monotonic)
 
     def begin_epoch(self) -> None:
         """Nothing of the epoch has been read yet."""
         self.in_epoch, self.batch, self.epoch_step = True, 0, 0
+        self.epoch_random = self.read_random = None
 
     @property
     def seconds(self) -> float:

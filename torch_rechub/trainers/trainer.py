@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -58,6 +59,8 @@ class Trainer(Assembly):
         TypeError, ValueError: when an argument cannot be used.
     """
 
+    thread: int | None = None  # the one that fit runs in
+
     def fit(
         self,
         train_dataloader: Iterable[Any],
@@ -89,7 +92,7 @@ class Trainer(Assembly):
                 take_up(self, saved, train_dataloader, val_dataloader)
             run.go()
         except Paused as pause:
-            self.state.exception = pause
+            self.state.exception = pause.with_traceback(None)  # whose frames would hold on to the loader
             self.callbacks.end("on_exception")
             run.rest()
         except BaseException as error:
@@ -133,7 +136,8 @@ class Trainer(Assembly):
         """
         self.requests.pause = self.requests.pause or reason
         self.requests.then = self.requests.then or then
-        if self.state.phase == "wait" and (self.state.stepped or self.state.batch == 0):
+        own_thread = threading.get_ident() == self.thread
+        if own_thread and self.state.phase == "wait" and (self.state.stepped or self.state.batch == 0):
             raise Paused
 
     def capture(self) -> dict[str, Any]:
@@ -162,7 +166,7 @@ class Trainer(Assembly):
         self.validates = val is not None
         self.total_steps = None if n_batch is None else self.n_epoch * math.ceil(n_batch / self.accumulate)
         self.mean_loss = MeanLoss(self.device)
-        self.train_loader, self.resumed = train, False
+        self.train_loader, self.resumed, self.thread = train, False, threading.get_ident()
         checkpoint = self.callback(Checkpoint)
         assert checkpoint is not None
         checkpoint.wanted = checkpoint is not self.built_in_checkpoint or resume is not None

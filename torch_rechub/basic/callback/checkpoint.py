@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch_rechub.basic.background import Background
 from torch_rechub.basic.best_files import BestFiles
 from torch_rechub.basic.callback.base import Callback
-from torch_rechub.basic.saves import SaveFolder
-from torch_rechub.basic.storage import make_folder, save_weights
+from torch_rechub.basic.callback.snapshot import copy_weights
+from torch_rechub.basic.saves import SaveFolder, digest
+from torch_rechub.basic.storage import make_folder, save_safetensors, save_weights
+from torch_rechub.basic.tree import split_tree
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
@@ -36,6 +40,9 @@ class Checkpoint(Callback):
         monitor: the metric by which ``keep_best`` ranks; the trainer's by default.
         keep_best: weights of so many best checks; more than one are kept in ``model_path/best/`` with a list, best first.
         keep_last: saves to go on from that are kept; an older one serves where a newer one was damaged.
+        safetensors: write ``model.safetensors`` beside ``model.pth``, with the same weights.
+        background: write the saves to go on from in a thread of their own, from a copy that takes as much memory as the save; the next
+            save, and the end of the run, wait for it. An error is raised then.
 
     Raises:
         ValueError: when a number is below 1.
@@ -49,6 +56,9 @@ class Checkpoint(Callback):
         monitor: str | None = None,
         keep_best: int = 1,
         keep_last: int = 1,
+        *,
+        safetensors: bool = False,
+        background: bool = False,
     ) -> None:
         for name, value in (("every_n_steps", every_n_steps), ("keep_best", keep_best), ("keep_last", keep_last)):
             if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
@@ -57,6 +67,8 @@ class Checkpoint(Callback):
             raise ValueError(f"Checkpoint: every_minutes must be > 0; got {every_minutes!r}.")
         self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
         self.monitor, self.keep_best, self.keep_last = monitor, keep_best, keep_last
+        self.safetensors = safetensors
+        self.background = Background() if background else None
         self.wanted = True  # a trainer's own built-in one writes no saves to go on from unless fit asks
         self.folder: Path | None = None
         self._start()
@@ -65,7 +77,9 @@ class Checkpoint(Callback):
         self._best_on_disk: int | None = None  # the step of the check whose weights model.pth holds
         self._due = False
         self._saved_at = time.monotonic()
-        self._begun = False  # whether this run has saved: what an earlier run left goes then
+        self._run = secrets.token_hex(8)  # what another run left goes at the first save
+        self._digest: str | None = None  # of model.pth, as this run wrote it
+        self._copies: Any = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.folder = None if trainer.model_path is None else make_folder(trainer.model_path)
@@ -101,7 +115,8 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer) -> None:
         """Write the best weights at once; and all that the run needs to go on, where it is at rest."""
         best = trainer.history.best
-        if trainer.state.is_best and best is not None and self._best_on_disk != best["step"]:
+        in_check = not trainer.state.at_rest  # where the model holds what was measured
+        if in_check and trainer.state.is_best and best is not None and self._best_on_disk != best["step"]:
             self._write_best(trainer)
         if not (self.wanted and self.folder is not None):
             return
@@ -109,30 +124,54 @@ class Checkpoint(Callback):
             if self._due:  # in the middle of a check: as soon as it is over
                 trainer.request_save("to go on from")
             return
-        saves = SaveFolder(self.folder / "resume")
-        earlier = [] if self._begun else saves.names()
-        self._due, self._saved_at, self._begun = False, time.monotonic(), True
-        name = saves.write(trainer.capture(), {"epoch": trainer.state.epoch, "step": trainer.state.step})
-        saves.prune(1 if earlier and not trainer.resumed else self.keep_last)
-        logger.debug("saved step %d as %s", trainer.state.step, name)
+        self._due, self._saved_at = False, time.monotonic()
+        saves, state = SaveFolder(self.folder / "resume"), trainer.state
+        about = {"run": self._run, "epoch": state.epoch, "step": state.step}
+        if self.background is None:
+            self._write_save(saves, *split_tree(trainer.capture()), about)
+            return
+        self.background.join()  # before its copies are written over
+        plain, tensors = split_tree(trainer.capture())
+        self._copies = copies = copy_weights(tensors, into=self._copies)
+        self.background.run(lambda: self._write_save(saves, plain, copies, about))
+
+    def _write_save(self, saves: SaveFolder, plain: Any, tensors: Any, about: dict[str, Any]) -> None:
+        name = saves.write_parts(plain, tensors, about)
+        saves.prune(self.keep_last, self._run)
+        logger.debug("saved step %d as %s", about["step"], name)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        best = trainer.history.best
-        written = (
-            best is not None and self._best_on_disk == best["step"] and self.folder is not None and (self.folder / "model.pth").exists()
-        )
-        if trainer.state.step and not written:
-            self._write_best(trainer)
+        try:
+            best = trainer.history.best
+            if trainer.state.step and not (best is not None and self._best_on_disk == best["step"] and self._is_as_written()):
+                self._write_best(trainer)
+        finally:
+            self._copies = None
+            if self.background is not None:
+                self.background.join()
 
     def _write_best(self, trainer: Trainer) -> None:
         if self.folder is not None:
-            save_weights(self.folder / "model.pth", trainer.weights())
+            weights = trainer.weights()
+            save_weights(self.folder / "model.pth", weights)
+            if self.safetensors:
+                save_safetensors(self.folder / "model.safetensors", weights)
             best = trainer.history.best
             self._best_on_disk = None if best is None else best["step"]
+            self._digest = digest(self.folder / "model.pth") if self.wanted else None
+
+    def _is_as_written(self) -> bool:
+        """Whether model.pth is there and, as far as that is known, what this run wrote: another one may have written since."""
+        path = None if self.folder is None else self.folder / "model.pth"
+        exported = self.folder is None or not self.safetensors or (self.folder / "model.safetensors").exists()
+        return path is not None and exported and path.exists() and (self._digest is None or digest(path) == self._digest)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_on_disk": self._best_on_disk}
+        return {"best_on_disk": self._best_on_disk, "digest": self._digest, "run": self._run}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._best_on_disk = state["best_on_disk"]
-        self._begun = True
+        self._digest, self._run = state["digest"], state["run"]
+        self._best_on_disk = state["best_on_disk"] if self._is_as_written() else None
+        if self.folder is not None:
+            for left in self.folder.glob("model.pth.*.tmp"):  # by a process that was killed
+                left.unlink(missing_ok=True)

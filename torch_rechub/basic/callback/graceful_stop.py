@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -31,7 +32,7 @@ class GracefulStop(Callback):
     It is on by default in the main thread, which is the only one that can take signals.
 
     Args:
-        notice_file: stop when this file appears; looked for once a second.
+        notice_file: stop when this file appears; looked for between batches, once a second.
     """
 
     part_of_run = False
@@ -47,8 +48,11 @@ class GracefulStop(Callback):
         if threading.current_thread() is not threading.main_thread():
             return
 
+        process = os.getpid()
+
         def handle(number: int, frame: FrameType | None) -> None:
-            self._handle(trainer, number)
+            if os.getpid() == process:  # a loader's workers inherit it, and Ctrl-C reaches them as well: they are ended with the walk
+                self._handle(trainer, number)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             former = signal.getsignal(number)
@@ -62,10 +66,25 @@ class GracefulStop(Callback):
             self._put_back()
             raise leaving
         self._signal = number
+        self._spare_the_step()
         logger.warning("%s: finishing the step and saving; once more leaves at once", signal.Signals(number).name)
         trainer.request_pause(f"stopped by {signal.Signals(number).name}", then=leaving)
 
+    def _spare_the_step(self) -> None:
+        """A signal to all processes may end a loader's workers as well: let torch not raise that amid the step, by its own handler."""
+        number = getattr(signal, "SIGCHLD", None)  # not everywhere
+        former = None if number is None else signal.getsignal(number)
+        if number is not None and former is not None:
+            self._former[number] = former
+            signal.signal(number, signal.SIG_DFL)
+
     def on_batch_end(self, trainer: Trainer) -> None:
+        self._look(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer) -> None:
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
         if self.notice_file is not None and time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + 1.0
             if self.notice_file.exists():

@@ -1,0 +1,126 @@
+"""Break a run off, go on with it in a fresh trainer, and compare every bit with a run that was never broken off."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+import zoo
+
+from torch_rechub.basic.callback import Callback, Checkpoint
+from torch_rechub.basic.tree import split_tree
+from torch_rechub.trainers import CTRTrainer
+
+
+class Broken(Exception):
+    """What the run dies of, without any warning to the trainer."""
+
+
+class BreakAt(Callback):
+    """Raises within the step after ``step``, as a kill would end it there; a save was made before by ``Checkpoint``."""
+
+    part_of_run = False
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_backward_end(self, trainer: Any) -> None:
+        if trainer.state.step == self.step:
+            raise Broken
+
+
+class Every(Checkpoint):
+    """Saves after each step, and leaves the folder as a kill would: nothing is written at the end."""
+
+    def __init__(self, every: int = 1, **options: Any) -> None:
+        super().__init__(every_n_steps=every, **options)
+        self.killed = False
+
+    def on_exception(self, trainer: Any) -> None:
+        self.killed = isinstance(trainer.state.exception, Broken)
+
+    def on_fit_end(self, trainer: Any) -> None:
+        if not self.killed:
+            super().on_fit_end(trainer)
+
+
+def stir(seed: int) -> None:
+    """Another process would find other random states."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+class Recipe:
+    """How to make the same run again and again; ``loaders`` and ``make`` are called for each part of it anew."""
+
+    def __init__(self, make: Any = None, loaders: Any = None, callbacks: Any = lambda: [], every: int = 1, **options: Any) -> None:
+        self.make = zoo.model if make is None else make
+        self.loaders = zoo.loaders if loaders is None else loaders
+        self.callbacks, self.options, self.every = callbacks, options, every
+
+    def start(self, folder: Any, resume: Any, *callbacks: Callback, seed: int = 1, **changes: Any) -> CTRTrainer:
+        """Fit, and give the trainer back; ``Broken`` goes through."""
+        stir(seed)
+        settings = {"n_epoch": 2, "progress": False, "optimizer_params": {"lr": 0.05}} | self.options | changes
+        listed = [*callbacks, *self.callbacks(), Every(self.every)]
+        trainer = CTRTrainer(self.make(), model_path=folder, callbacks=listed, **settings)
+        stir(seed + 1)
+        trainer.fit(*self.loaders(), resume=resume)
+        return trainer
+
+    def broken_at(self, folder: Any, step: int) -> CTRTrainer:
+        """The run broken off within the step after ``step``, and gone on with in other random states."""
+        try:
+            self.start(folder, None, BreakAt(step))
+        except Broken:
+            pass
+        else:
+            raise AssertionError(f"the run has no step after step {step}")
+        return self.start(folder, "auto", seed=1000 + step)
+
+
+def result(trainer: CTRTrainer) -> dict[str, Any]:
+    """All that a run leaves behind, save the time it took."""
+    records = [{name: value for name, value in record.items() if name != "seconds"} for record in trainer.history]
+    plain, tensors = split_tree(trainer.optimizer.state_dict())
+    stopper = trainer.early_stopper
+    return {
+        "weights": zoo.copy_of(trainer.model.state_dict()),
+        "best": None if stopper.best_weights is None else zoo.copy_of(stopper.best_weights),
+        "optimizer": tensors,
+        "groups": repr(plain),
+        "history": repr(records),
+        "decisions": repr((stopper.checks, stopper.reason, stopper.best_auc)),
+        "stop_reason": trainer.history.stop_reason,
+        "place": (trainer.state.epoch, trainer.state.step, trainer.state.rows, trainer.state.check),
+        "torch": torch.get_rng_state(),
+        "numpy": repr(np.random.get_state()),
+        "python": random.getstate(),
+    }
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any], what: Any = "") -> None:
+    """Every bit of it."""
+    for name, value in expected.items():
+        if isinstance(value, dict):
+            differing = [key for key in value if key not in found[name] or not torch.equal(found[name][key], value[key])]
+            assert found[name].keys() == value.keys(), (what, name)
+            assert not differing, (what, name, differing)
+        elif isinstance(value, torch.Tensor):
+            assert torch.equal(found[name], value), (what, name)
+        else:
+            assert found[name] == value, (what, name)
+
+
+def assert_resumes(recipe: Recipe, folder: Any, steps: Any = None) -> dict[str, Any]:
+    """Broken off after each of ``steps`` (every step by default), the run ends as the one that was never broken off."""
+    whole = recipe.start(folder / "whole", None)
+    expected = result(whole)
+    for step in range(1, whole.state.step) if steps is None else steps:
+        assert_same(result(recipe.broken_at(folder / str(step), step)), expected, step)
+        saved = torch.load(folder / str(step) / "model.pth", weights_only=True)
+        assert zoo.same(saved, expected["weights"]), step
+    return expected

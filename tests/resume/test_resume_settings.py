@@ -1,0 +1,228 @@
+"""A run that is gone on with ends bit for bit as one never broken off, whatever it is made of besides the optimizer."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zoo
+from resuming import BreakAt, Broken, Recipe, assert_resumes, assert_same, result
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from torch_rechub.basic.callback import EMA, SWA, EarlyStopper, LearningRate, NonFiniteGuard, ReinitEmbeddings
+from torch_rechub.basic.features import DenseFeature
+from torch_rechub.data import DataGenerator
+
+sys.path.append(str(Path(__file__).parents[1] / "trainers"))
+SCHEDULERS = importlib.import_module("test_schedulers").RECIPES
+LINEAR = {"make": lambda: zoo.model(dims=[4])}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_resume_at_three_steps_of_every_scheduler(name, tmp_path):
+    """The schedule goes on where it stood: in an epoch, at its end, and in the next one."""
+    scheduler_fn, params, _ = SCHEDULERS[name]
+    assert_resumes(Recipe(**LINEAR, scheduler_fn=scheduler_fn, scheduler_params=params, n_epoch=3), tmp_path, steps=(1, 4, 10))
+
+
+#: What a run may be made of; each pair is tried together.
+SETTINGS = {
+    "dropout": {"make": lambda: zoo.model(dropout=0.5)},
+    "accumulate": {"accumulate": 2, "every": 1},
+    "val_every": {"val_every": 2},
+    "clip": {"clip_norm": 0.1},
+    "regularization": {"regularization_params": {"embedding_l2": 1e-3, "dense_l2": 1e-3}},
+    "weights": {"loaders": lambda: zoo.loaders(weight=np.linspace(0.1, 2, 64), weight_val=np.linspace(0.1, 2, 40))},
+    "stop": {"callbacks": lambda: [EarlyStopper(1, min_delta=0.5)], "n_epoch": 3},
+}
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(SETTINGS, 2)))
+def test_resume_with_every_pair_of_settings(one, other, tmp_path):
+    """Dropout, accumulation, checks within the epoch, clipping, penalties, weighted rows and early stopping, two at a time."""
+    recipe = Recipe(**(SETTINGS[one] | SETTINGS[other]))
+    whole = recipe.start(tmp_path / "n", None).state.step
+    assert_resumes(recipe, tmp_path, steps=(1, whole // 2, whole - 1))
+
+
+#: Callbacks with a state of their own.
+CALLBACKS = {
+    "EMA": lambda: [EMA(0.9)],
+    "SWA": lambda: [SWA(1)],
+    "NonFiniteGuard": lambda: [NonFiniteGuard()],
+    "ReinitEmbeddings": lambda: [ReinitEmbeddings()],
+    "warm-up": lambda: [LearningRate(torch.optim.lr_scheduler.ExponentialLR, {"gamma": 0.5}, warmup=3)],
+    "two schedules": lambda: [LearningRate({"embedding": (torch.optim.lr_scheduler.ExponentialLR, {"gamma": 0.5})})],
+    "significance": lambda: [EarlyStopper(2, min_delta="significant")],
+    "rows": lambda: [EarlyStopper("100 rows")],
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_resume_with_every_callback_that_has_a_state(name, tmp_path):
+    """Averages, warm-ups, guards and references of significance go on where they stood."""
+    assert_resumes(Recipe(**LINEAR, callbacks=CALLBACKS[name], n_epoch=3, val_every=2), tmp_path, steps=(1, 2, 5, 8, 9))
+
+
+def test_resume_without_validation(tmp_path):
+    """Without a check the last weights are the result, and the history has one record an epoch."""
+    assert_resumes(Recipe(loaders=lambda: (zoo.loaders()[0],)), tmp_path)
+
+
+def test_resume_with_workers(tmp_path):
+    """Batches cut by other processes are the same batches."""
+
+    def loaders():
+        x, x_val = zoo.columns(48), zoo.columns(24, seed=7)
+        generator = DataGenerator(x, zoo.labels(x))
+        return generator.generate_dataloader(x_val, zoo.labels(x_val, 7), batch_size=16, seed=3, num_workers=1)[:2]
+
+    expected = assert_resumes(Recipe(loaders=loaders), tmp_path, steps=(2,))
+    assert_same(result(Recipe(loaders=lambda: zoo.loaders(48, n_val=24)).start(tmp_path / "plain", None)), expected)
+
+
+def test_resume_with_a_seed_that_was_drawn(tmp_path):
+    """Where nobody chose the loader's seed the saved run's is taken, also by the third part of a run."""
+
+    def loaders():
+        x, x_val = zoo.columns(), zoo.columns(40, seed=7)
+        return DataGenerator(x, zoo.labels(x)).generate_dataloader(x_val, zoo.labels(x_val, 7), batch_size=16)[:2]
+
+    recipe = Recipe(loaders=loaders)
+    expected = result(recipe.start(tmp_path / "whole", None))
+    for seed, resume, step in ((1, None, 2), (50, "auto", 3), (60, "auto", 5)):
+        with pytest.raises(Broken):
+            recipe.start(tmp_path / "parts", resume, BreakAt(step), seed=seed)
+    assert_same(result(recipe.start(tmp_path / "parts", "auto", seed=70)), expected)
+
+
+class Noisy(Dataset):
+    """Rows with noise drawn anew at each look, from all three random states."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        noise = torch.randn(()) + np.random.rand() + random.random()
+        return {"age": torch.tensor(i / 40) + noise}, torch.tensor(float(i % 3 == 0))
+
+
+class OneFeature(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = [DenseFeature("age")]
+        self.linear = nn.Sequential(nn.Dropout(0.3), nn.Linear(1, 1))
+
+    def forward(self, x):
+        return torch.sigmoid(self.linear(x["age"].float()[:, None])[:, 0])
+
+
+def tensor_loader(**options):
+    x = torch.linspace(-1, 1, 40)
+    return DataLoader(TensorDataset(x, (x > 0.2).float()), batch_size=8, collate_fn=collated, **options)
+
+
+def collated(rows):
+    return {"age": torch.stack([x for x, _ in rows])}, torch.stack([y for _, y in rows])
+
+
+FOREIGN = {
+    "shuffled": lambda: tensor_loader(shuffle=True),
+    "own generator": lambda: tensor_loader(shuffle=True, generator=torch.Generator().manual_seed(5)),
+    "sampler": lambda: tensor_loader(sampler=torch.utils.data.WeightedRandomSampler([1.0, 2.0] * 20, 30)),
+    "sampler's generator": lambda: tensor_loader(sampler=torch.utils.data.RandomSampler(range(40), generator=torch.Generator())),
+    "workers": lambda: tensor_loader(shuffle=True, num_workers=1),
+    "noise": lambda: DataLoader(Noisy(), batch_size=8, shuffle=True),
+    "list": lambda: list(tensor_loader()),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_resume_with_a_foreign_loader(name, tmp_path):
+    """Torch's own loaders are drawn again from the epoch's start, whatever they draw from; what training draws is not disturbed."""
+
+    def make():
+        torch.manual_seed(0)
+        return OneFeature()
+
+    recipe = Recipe(make, lambda: (FOREIGN[name](), tensor_loader()), optimizer_fn=torch.optim.Adam)
+    assert_resumes(recipe, tmp_path, steps=(3,) if name == "workers" else None)
+
+
+def test_foreign_epochs_are_shuffled_differently(tmp_path):
+    """Reading ahead and remembering random states leaves a foreign loader's orders new each epoch, as torch alone would draw them."""
+    seen = []
+
+    class Seen(OneFeature):
+        def forward(self, x):
+            if self.training:
+                seen.append(x["age"].clone())
+            return super().forward(x)
+
+    recipe = Recipe(Seen, lambda: (tensor_loader(shuffle=True),))
+    recipe.start(tmp_path, None)
+    assert not torch.equal(torch.cat(seen[:5]), torch.cat(seen[5:]))
+    torch.manual_seed(2)
+    assert torch.equal(torch.cat(seen[:5]), torch.cat([x["age"] for x, _ in tensor_loader(shuffle=True)]))
+
+
+def test_resume_with_everything_at_once_and_twice(tmp_path):
+    """A run broken off twice, with dropout, accumulation, checks within the epoch, a schedule, weights and averages."""
+    recipe = Recipe(
+        make=lambda: zoo.model(dropout=0.5),
+        accumulate=3,
+        val_every=1,
+        clip_norm=1.0,
+        callbacks=lambda: [EMA(0.9), NonFiniteGuard()],
+        scheduler_fn=torch.optim.lr_scheduler.CosineAnnealingLR,
+        scheduler_params={"T_max": 4},
+        n_epoch=3,
+    )
+    expected = result(recipe.start(tmp_path / "whole", None))
+    for resume, step, seed in ((None, 2, 1), ("auto", 4, 50), ("auto", 5, 60)):
+        with pytest.raises(Broken):
+            recipe.start(tmp_path / "parts", resume, BreakAt(step), seed=seed)
+    assert_same(result(recipe.start(tmp_path / "parts", "auto", seed=99)), expected)
+
+
+def test_a_stop_that_falls_on_the_save(tmp_path):
+    """Early stopping decided in the check before a save is known to the run that goes on: it makes no further step."""
+    recipe = Recipe(callbacks=lambda: [EarlyStopper(1, min_delta=0.9)], n_epoch=5)
+    whole = recipe.start(tmp_path, None)
+    assert whole.history.stop_reason is not None
+    again = recipe.start(tmp_path, "auto", seed=9)
+    assert again.state.step == whole.state.step == 8
+    assert_same({**result(again), **{k: result(whole)[k] for k in ("torch", "numpy", "python")}}, result(whole))
+
+
+def test_an_ended_run_returns_at_once_and_goes_on_when_epochs_are_added(tmp_path, caplog):
+    """The history and the best weights are there without a step; a raised n_epoch goes on as if it had been so from the start."""
+    recipe = Recipe()
+    expected = result(recipe.start(tmp_path / "five", None, n_epoch=5))
+    short = recipe.start(tmp_path / "short", None, n_epoch=3)
+    again = recipe.start(tmp_path / "short", "auto", BreakAt(0), BreakAt(12), n_epoch=3, seed=9)
+    assert zoo.same(again.model.state_dict(), short.model.state_dict())
+    assert repr(again.history.records) == repr(short.history.records)
+    caplog.set_level("INFO", "torch_rechub")
+    longer = recipe.start(tmp_path / "short", "auto", n_epoch=5, seed=10)
+    assert_same(result(longer), expected)
+    assert "going on with another n_epoch: 5, it was 3" in caplog.text
+
+
+def test_a_request_for_a_check_survives_the_save(tmp_path):
+    """A check that was asked for at the end of an epoch is made after the next step, also by the run that goes on."""
+
+    class AskAtEnd(zoo.Watch):
+        def on_epoch_end(self, trainer):
+            trainer.request_validation()
+
+    whole = Recipe(callbacks=lambda: [AskAtEnd()])
+    expected = assert_resumes(whole, tmp_path, steps=(3, 4, 5))
+    assert expected["history"].count("'auc'") == 3
