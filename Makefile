@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench guard clean
 
 help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
 	@echo "make test   everything: lint, types, all tests, docs and examples"
 	@echo "make check  lint, types, fast tests (before every commit)"
 	@echo "make bench  accuracy and speed, side by side with peers"
+	@echo "make guard  whether a training step has become slower (a minute)"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +37,9 @@ test: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.accuracy
 	$(BIN)/python -m benchmarks.speed
+
+guard: $(READY)
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.guard
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -23,7 +23,13 @@ SCRIPTS = {
     "recbole": "run_recbole.py",
     "floor": "run_floor.py",
 }
-TAKE_DECAY = ("ours", "ours-plain", "ours-fused", "existing", "deepctr-torch")  #: those that can be asked for coupled weight decay
+TAKE_DECAY = (
+    "ours",
+    "ours-plain",
+    "ours-fused",
+    "existing",
+    "deepctr-torch",
+)  #: coupled weight decay
 
 
 class ContenderFailed(RuntimeError):
@@ -41,7 +47,9 @@ class Contender:
 
     def __init__(self, name: str, told: Path, threads: int) -> None:
         self.name = name
-        python = sys.executable if name.startswith("ours") or name == "floor" else python_of(name)
+        own = name.startswith("ours") or name == "floor"
+        python = sys.executable if own else python_of(name)
+        around = {name: value for name, value in os.environ.items() if own or name != "PYTHONPATH"}  # a peer must not find us there
         count = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long-lived as the process that writes it
         self._process = subprocess.Popen(
@@ -51,7 +59,7 @@ class Contender:
             stderr=self._log,
             text=True,
             cwd=told.parent,
-            env={**os.environ, **count, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
+            env={**around, **count, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
         )
         self.ready = self._answer()
 

@@ -24,6 +24,7 @@ class Setting:
         embed_dim: width of the embeddings.
         n_dense: dense columns.
         n_sparse: sparse columns with Zipf ids.
+        validate: False trains alone: no check, and no best weights to keep.
     """
 
     vocab: int = 100_000
@@ -34,6 +35,7 @@ class Setting:
     embed_dim: int = 16
     n_dense: int = 13
     n_sparse: int = 26
+    validate: bool = True
 
     @property
     def n_val(self) -> int:
@@ -44,8 +46,11 @@ class Setting:
     def title(self) -> str:
         """One line for people."""
         decay = f", weight decay {self.decay:g}" if self.decay else ""
+        alone = "" if self.validate else ", no validation"
         shape = "" if (self.embed_dim, self.n_sparse) == (16, 26) else f", {self.n_sparse} columns x {self.embed_dim}"
-        return f"{self.vocab:,} rows of vocabulary, batch {self.batch}, {self.threads} thread{'s' * (self.threads > 1)}{shape}{decay}"
+        return (
+            f"{self.vocab:,} rows of vocabulary, batch {self.batch}, {self.threads} thread{'s' * (self.threads > 1)}{shape}{decay}{alone}"
+        )
 
 
 def write_data(setting: Setting, folder: Path) -> Path:

@@ -26,7 +26,7 @@ def main():
         model_path=str(task.folder()),
     )
     measure(trainer, turns)
-    trainer.fit(train, val)
+    trainer.fit(train, val if task.validate else None)
 
 
 def measure(trainer, turns):

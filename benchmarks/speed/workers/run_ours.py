@@ -33,7 +33,7 @@ class TurnByTurn(Callback):
         self.turns.mark("validate")
 
     def on_epoch_end(self, trainer):
-        self.turns.end(auc=trainer.history[-1]["auc"])
+        self.turns.end(auc=trainer.history[-1].get("auc"))
 
 
 def main():
@@ -50,7 +50,7 @@ def main():
         model_path=task.folder(),
         callbacks=[TurnByTurn(turns)],
     )
-    trainer.fit(train, val)
+    trainer.fit(train, val if task.validate else None)
 
 
 if __name__ == "__main__":
