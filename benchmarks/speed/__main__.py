@@ -4,6 +4,7 @@
                                [--steps N] [--rounds N] [--quick] [--out FILE]
 
 Processor seconds of the whole process, medians over rounds (least-most); a peer's environment is made when it is first needed.
+Unless --quick or --out is given, the figures go into the pages too (benchmarks.speed.publish).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.contenders import SCRIPTS
+from benchmarks.speed.publish import publish
 from benchmarks.speed.report import markdown
 from benchmarks.speed.rounds import measure
 from benchmarks.speed.setting import Setting
@@ -78,6 +80,8 @@ def main() -> None:
         results.append(measure(setting, asked.peers, asked.rounds))
         print(f"\n{markdown(results[-1])}\n", flush=True)
         save(out, results)
+    if out == RESULTS / "speed.json":
+        publish(results)
 
 
 if __name__ == "__main__":
