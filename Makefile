@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# What make check leaves to make test: whole scripts and pages, runs broken off at every step, and several processes.
+LONG := acceptance resume distributed
 
 .PHONY: help demo test check bench guard clean
 
@@ -26,7 +28,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --ignore=tests/acceptance
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(LONG:%=--ignore=tests/%)
 
 test: $(READY)
 	$(BIN)/ruff check .
