@@ -13,6 +13,7 @@ help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
 	@echo "make test   everything: lint, types, all tests, docs and examples"
 	@echo "make check  lint, types, fast tests (before every commit)"
+	@echo "make torture  kill 300 runs, go on with them, and write the count into the docs"
 	@echo "make bench  accuracy and speed, side by side with peers"
 	@echo "make guard  whether a training step has become slower (a minute)"
 
@@ -42,6 +43,9 @@ bench: $(READY)
 
 guard: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.guard
+
+torture: $(READY)
+	$(ONE_THREAD) $(BIN)/python -W error -m benchmarks.torture --runs 300 --write
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -116,10 +116,11 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any], what: Any = "")
 
 
 def assert_resumes(recipe: Recipe, folder: Any, steps: Any = None) -> dict[str, Any]:
-    """Broken off after each of ``steps`` (every step by default), the run ends as the one that was never broken off."""
+    """Broken off after each of ``steps`` (every step by default; a function of their number), the run ends as one that never was."""
     whole = recipe.start(folder / "whole", None)
     expected = result(whole)
-    for step in range(1, whole.state.step) if steps is None else steps:
+    chosen = steps(whole.state.step) if callable(steps) else steps
+    for step in range(1, whole.state.step) if chosen is None else chosen:
         assert_same(result(recipe.broken_at(folder / str(step), step)), expected, step)
         saved = torch.load(folder / str(step) / "model.pth", weights_only=True)
         assert zoo.same(saved, expected["weights"]), step

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -102,8 +103,11 @@ class SaveFolder:
                 raise DamagedSaveError(f"{folder / file} cannot be read: {error.strerror}.") from error
             if found != expected[file]:
                 raise DamagedSaveError(f"{folder / file} is damaged: its content is not what was written.")
-        tensors = {name: tensor.clone() for name, tensor in load_file(folder / TENSORS).items()}  # the file may go
-        return join_tree(json.loads((folder / STATE).read_text()), tensors)
+        try:
+            tensors = {name: tensor.clone() for name, tensor in load_file(folder / TENSORS).items()}  # the file may go
+            return join_tree(json.loads((folder / STATE).read_text()), tensors)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:  # whole, and yet not what we write
+            raise DamagedSaveError(f"{folder / TENSORS} and {STATE} cannot be read together: {error}.") from error
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What one save says of itself.

@@ -100,6 +100,7 @@ def take_up(trainer: Trainer, saved: dict[str, Any], train: Any, val: Any) -> No
         for name, buffer in trainer.model.named_buffers():
             buffer.copy_(saved["buffers"][name])
     trainer.optimizer.load_state_dict(saved["optimizer"])
+    vars(trainer.optimizer)["_opt_called"] = saved["place"]["step"] > 0  # a scheduler that comes first would warn
     taking_part = [callback for callback in trainer.callbacks if callback.part_of_run]
     for callback, state in zip(taking_part, saved["callbacks"], strict=True):
         callback.load_state_dict(state)

@@ -1,0 +1,337 @@
+"""A save that fails leaves the one before; a damaged one is named and refused; nothing that is read runs code."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import zoo
+from hypothesis import given
+from hypothesis import strategies as st
+from resuming import BreakAt, Broken, Recipe, assert_same, result
+
+from torch_rechub.basic import saves as saves_module
+from torch_rechub.basic import storage
+from torch_rechub.basic.background import Background
+from torch_rechub.basic.callback import Callback, Checkpoint
+from torch_rechub.basic.saves import DamagedSaveError, SaveFolder
+from torch_rechub.basic.tree import join_tree, split_tree
+
+STATE = {"w": torch.arange(2000.0), "step": 3, "names": ("a", 1)}
+FILES = ("tensors.safetensors", "state.json", "manifest.json")
+
+#: Every call by which the system may refuse, where it is looked up.
+CALLS = [
+    (Path, "mkdir"),
+    (Path, "touch"),
+    (builtins, "open"),
+    (os, "fsync"),
+    (os, "replace"),
+    (os, "rename"),
+    (os, "open"),
+    (storage, "save_file"),
+]
+
+
+def failing(monkeypatch, place, name, n, error):
+    """The n-th call from now raises; the calls are counted."""
+    real, seen = getattr(place, name), []
+
+    def call(*arguments, **options):
+        seen.append(arguments)
+        if len(seen) == n:
+            raise error
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(place, name, call)
+    return seen
+
+
+def error_of(function):
+    try:
+        function()
+    except OSError as error:
+        return error
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(("place", "name"), CALLS, ids=[f"{place.__name__}.{name}" for place, name in CALLS])
+def test_every_call_of_a_save_may_fail(place, name, code, tmp_path, monkeypatch, real_disk):
+    """Each call made to fail in turn: OSError with the reason and a file's name, the older save is whole, nothing else is believed."""
+    saves = SaveFolder(tmp_path)
+    saves.write(STATE, {"run": "a"})
+    with monkeypatch.context() as patch:
+        calls = failing(patch, place, name, 0, None)
+        saves.write(STATE, {"run": "a"})
+    assert calls
+    for n in range(1, len(calls) + 1):
+        with monkeypatch.context() as patch:
+            failing(patch, place, name, n, OSError(code, os.strerror(code)))
+            raised = error_of(lambda: saves.write(STATE, {"run": "a"}))
+        if raised is None:  # some systems let nobody open or flush a folder: that alone is let go
+            assert code == errno.EACCES
+            assert name in ("open", "fsync")
+        else:
+            assert raised.errno == code
+            assert os.strerror(code) in str(raised)
+            assert str(tmp_path) in str(raised.filename)
+        assert_whole(saves)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def assert_whole(saves):
+    """Every save that has a name is good, and there is one."""
+    assert saves.names()
+    for name in saves.names():
+        found = saves.read(name)
+        assert torch.equal(found["w"], STATE["w"])
+        assert found["names"] == ("a", 1)
+
+
+@pytest.mark.parametrize("room", [0, 10, 500])
+@pytest.mark.parametrize("file", ["state.json", "manifest.json"])
+def test_a_short_write_leaves_the_older_save(file, room, tmp_path, monkeypatch):
+    """A disk that takes some bytes of a file and no more is reported, and the older save is whole."""
+    saves = SaveFolder(tmp_path)
+    saves.write(STATE, {})
+    real = builtins.open
+
+    class Full:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def write(self, data):
+            self.inner.write(data[:room])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.inner.close()
+
+    def opened(path, mode="r", *arguments, **options):
+        found = real(path, mode, *arguments, **options)
+        return Full(found) if "w" in mode and file in str(path) else found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", opened)
+        with pytest.raises(OSError, match=r"No space left on device.*Older saves are intact"):
+            saves.write(STATE, {})
+    assert saves.names() == ["save-00000001"]
+    assert_whole(saves)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    tried = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if tried.returncode:
+        pytest.skip("a file system of one megabyte can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk):
+    """The reason is the system's, the older save is whole, and saving works again when there is room."""
+    saves = SaveFolder(small_disk)
+    saves.write(STATE, {})
+    (small_disk / "filler").write_bytes(bytes(800_000))
+    with pytest.raises(OSError, match=r"No space left on device.*Older saves are intact") as raised:
+        saves.write({**STATE, "large": torch.zeros(100_000)}, {})
+    assert raised.value.errno == errno.ENOSPC
+    assert_whole(saves)
+    with pytest.raises(OSError, match=r"No space left on device.*model\.pth"):
+        storage.save_weights(small_disk / "model.pth", {"w": torch.zeros(100_000)})
+    with pytest.raises(OSError, match=r"No space left on device.*model\.safetensors"):
+        storage.save_safetensors(small_disk / "model.safetensors", {"w": torch.zeros(100_000)})
+    (small_disk / "filler").unlink()
+    assert sorted(entry.name for entry in small_disk.iterdir()) == ["save-00000001"]
+    saves.write({**STATE, "large": torch.zeros(100_000)}, {})
+    assert_whole(saves)
+
+
+def test_a_run_whose_disk_fills_up_goes_on_later(tmp_path, monkeypatch):
+    """The run breaks off with the reason; with room again it goes on from the save before, bit for bit."""
+    recipe = Recipe()
+    expected = result(recipe.start(tmp_path / "whole", None))
+
+    class Fills(Callback):
+        part_of_run = False
+
+        def on_batch_end(self, trainer):
+            if trainer.state.step == 5:
+                monkeypatch.setattr(storage, "save_file", full)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context():
+        with pytest.raises(OSError, match=r"No space left.*Older saves are intact.*save-0000000\d"):
+            recipe.start(tmp_path / "run", None, Fills())
+        monkeypatch.setattr(storage, "save_file", safetensors.torch.save_file)
+    assert_same(result(recipe.start(tmp_path / "run", "auto", seed=8)), expected)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_named_and_the_save_before_is_used(file, tmp_path, caplog):
+    """A bit flipped anywhere, a file cut short, emptied or gone: refused by its name."""
+    saves = SaveFolder(tmp_path)
+    saves.write({**STATE, "step": 2}, {"run": "a"})
+    path = tmp_path / saves.write(STATE, {"run": "a"}) / file
+    good = path.read_bytes()
+    places = sorted({0, 1, 7, 8, 9, len(good) // 3, len(good) // 2, len(good) - 2, len(good) - 1, *range(0, len(good), len(good) // 40)})
+    damaged = [good[:i] + bytes([good[i] ^ (1 << (i % 8))]) + good[i + 1 :] for i in places]
+    damaged += [b"", good[:1], good[: len(good) // 2], good[:-1], good + b"\0", None]
+    for content in damaged:
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DamagedSaveError, match=file):
+            saves.read("save-00000002")
+        caplog.clear()
+        assert saves.newest()["step"] == 2
+        assert file in caplog.text
+    path.write_bytes(good)
+    assert saves.newest()["step"] == 3
+
+
+def test_when_every_save_is_damaged_each_is_named(tmp_path):
+    """There is no silent new start: the error names the files."""
+    recipe = Recipe(every=1)
+    with pytest.raises(Broken):
+        recipe.start(tmp_path, None, BreakAt(2))
+    saves = SaveFolder(tmp_path / "resume")
+    for name in saves.names():
+        (saves.folder / name / "state.json").write_text("{}")
+    with pytest.raises(DamagedSaveError, match=r"No save in .* is good: .*save-00000002/state\.json is damaged.*Remove the folder"):
+        recipe.start(tmp_path, "auto")
+    shutil.rmtree(saves.folder)
+    assert recipe.start(tmp_path, "auto").state.step == 8
+
+
+class Malice:
+    """What a pickle can do."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_malicious_pickle_is_never_executed(file, tmp_path):
+    """Put in place of any file, with a digest that fits, it is refused or an error, and does nothing; as model.pth neither."""
+    recipe, did = Recipe(every=1), tmp_path / "did"
+    with pytest.raises(Broken):
+        recipe.start(tmp_path, None, BreakAt(2))
+    payload = pickle.dumps(Malice(did), protocol=2)
+    (tmp_path / "model.pth").write_bytes(payload)
+    folder = tmp_path / "resume"
+    save = folder / SaveFolder(folder).names()[-1]
+    (save / file).write_bytes(payload)
+    if file != "manifest.json":
+        manifest = json.loads((save / "manifest.json").read_text())
+        manifest.pop("seal")
+        manifest["files"][file] = saves_module.digest(save / file)
+        (save / "manifest.json").write_text(saves_module._sealed(manifest))
+    with pytest.raises(Exception, match=r"damaged|cannot be read|refused"):
+        recipe.start(tmp_path, "auto")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "model.pth", weights_only=True)
+    assert not did.exists()
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=12,
+)
+
+
+@given(trees)
+def test_a_tree_comes_back_as_it_was(tree):
+    """Tuples, integer keys, infinities and keys that look like our own tags survive JSON."""
+    plain, tensors = split_tree(tree)
+    found = join_tree(json.loads(json.dumps(plain)), tensors)
+    assert found == tree
+    assert repr(found) == repr(tree)
+
+
+def test_tensors_of_every_layout_come_back(tmp_path):
+    """Views, transposed and empty tensors, one tensor in two places, arrays, counters and every common type."""
+    base = torch.arange(12.0).reshape(3, 4)
+    tree = {
+        "all": base,
+        "view": base[1:],
+        "column": base[:, 1],
+        "turned": base.t(),
+        "empty": torch.zeros(0, 3),
+        "again": base,
+        "scalar": torch.tensor(2.5, dtype=torch.float64),
+        "types": [torch.ones(2, dtype=kind) for kind in (torch.bool, torch.uint8, torch.int32, torch.bfloat16, torch.float16)],
+        "array": np.arange(3),
+        "counter": Counter({1: 2}),
+        "ordered": OrderedDict(b=1, a=2),
+    }
+    saves = SaveFolder(tmp_path)
+    found = saves.read(saves.write(tree, {}))
+    assert found.keys() == tree.keys()
+    for name in ("all", "view", "column", "turned", "empty", "again", "scalar"):
+        assert torch.equal(found[name], tree[name])
+    assert [kept.dtype for kept in found["types"]] == [kept.dtype for kept in tree["types"]]
+    assert found["array"].tolist() == [0, 1, 2]
+    assert type(found["counter"]) is Counter
+    assert list(found["ordered"].items()) == [("b", 1), ("a", 2)]
+    with pytest.raises(TypeError, match=r"state\['x'\]\[0\] cannot be saved: it is a object"):
+        saves.write({"x": [object()]}, {})
+    assert saves.names() == ["save-00000001"]
+
+
+def test_an_error_in_the_background_is_raised_and_the_thread_is_gone(tmp_path, monkeypatch):
+    """What a save in its own thread meets is raised at the next save or at the end, and the saves before are whole."""
+    import threading
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    calls = []
+
+    def second_fails(*arguments):
+        calls.append(1)
+        (full if len(calls) > 1 else safetensors.torch.save_file)(*arguments)
+
+    monkeypatch.setattr(storage, "save_file", second_fails)
+    trainer = zoo.trainer(model_path=tmp_path, callbacks=[Checkpoint(every_n_steps=2, background=True)])
+    with pytest.raises(OSError, match=r"No space left.*save-00000002"):
+        trainer.fit(*zoo.loaders())
+    assert [thread.name for thread in threading.enumerate() if "torch_rechub" in thread.name] == []
+    assert SaveFolder(tmp_path / "resume").names() == ["save-00000001"]
+    assert SaveFolder(tmp_path / "resume").newest() is not None
+
+
+def test_the_next_work_waits_for_the_one_before():
+    """There is never more than one at a time, and they come in order."""
+    import threading
+
+    order, go = [], threading.Event()
+    background = Background()
+    background.run(lambda: (go.wait(), order.append(1)))
+    threading.Timer(0, go.set).start()
+    background.run(lambda: order.append(2))
+    background.join()
+    assert order == [1, 2]
