@@ -171,7 +171,7 @@ class Checkpoint(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._digest, self._run = state["digest"], state["run"]
-        self._best_on_disk = state["best_on_disk"] if self._is_as_written() else None
+        self._best_on_disk = state["best_on_disk"]
         if self.folder is not None:
             for left in self.folder.glob("model.pth.*.tmp"):  # by a process that was killed
                 left.unlink(missing_ok=True)
