@@ -95,9 +95,31 @@ class TableLoader(DataLoader[Any]):
             raise ValueError(f"epoch must be >= 0 and start_batch within 0..{len(self)}; got epoch={epoch}, start_batch={start_batch}.")
         self._order.epoch, self._order.start_batch = epoch, start_batch
 
-    def in_order(self) -> TableLoader:
-        """All rows of the same table in stored order, for evaluation; walking it moves this loader's epoch nowhere."""
-        return TableLoader(self.table, self._order.batch_size, num_workers=self.num_workers, **self._options)
+    def share(self, rank: int, n_rank: int) -> None:
+        """From here on yield one process's part of every batch; the batches that all ``n_rank`` processes read together are those of one
+        process with ``n_rank`` times the batch size, cut evenly. ``share(0, 1)`` yields all rows again.
+
+        Where the last batch has fewer rows than there are processes, :attr:`stands_in` is True for those that have none: they are given
+        a row of it that is another's.
+
+        Raises:
+            ValueError: when there are fewer rows than processes.
+        """
+        if len(self.table) < n_rank:
+            raise ValueError(f"Each of {n_rank} processes needs a row of its own; there are {len(self.table)}. Start fewer processes.")
+        self._order.rank, self._order.n_rank = rank, n_rank
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the epoch's last batch is another process's row, which must not count here."""
+        return self._order.stands_in
+
+    def in_order(self, rank: int = 0, n_rank: int = 1) -> TableLoader:
+        """All rows of the same table in stored order, for evaluation, or one process's stretch of them; this loader's epoch stays."""
+        table, n_row = self.table, len(self.table)
+        if n_rank > 1:
+            table = table.take(slice(n_row * rank // n_rank, n_row * (rank + 1) // n_rank))
+        return TableLoader(table, self._order.batch_size, num_workers=self.num_workers, **self._options)
 
     def __iter__(self) -> Any:  # an iterator of batches; torch's own type for it is private
         """Walks the present epoch and moves on to the next one, also when the walk is left early."""

@@ -45,9 +45,17 @@ class BatchOrder(Sampler["Tensor | slice"]):
         self.n_row, self.batch_size, self.shuffle, self.seed, self.drop_last = n_row, batch_size, shuffle, seed, drop_last
         self.epoch = 0
         self.start_batch = 0
+        self.rank, self.n_rank = 0, 1
 
     def __len__(self) -> int:
-        return self.n_row // self.batch_size if self.drop_last else -(-self.n_row // self.batch_size)
+        together = self.batch_size * self.n_rank
+        return self.n_row // together if self.drop_last else -(-self.n_row // together)
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the epoch's last batch has fewer rows than there are ranks and none for this one, which reads another's then."""
+        begin, end = self._part_of(len(self) - 1)
+        return begin == end
 
     def __iter__(self) -> Iterator[Tensor | slice]:
         """Walks the present epoch from ``start_batch``, wherever :meth:`advance` moves on to meanwhile."""
@@ -60,5 +68,16 @@ class BatchOrder(Sampler["Tensor | slice"]):
     def _walk(self, epoch: int, start: int) -> Iterator[Tensor | slice]:
         order = epoch_order(self.n_row, self.seed, epoch) if self.shuffle else None
         for batch in range(start, len(self)):
-            rows = slice(batch * self.batch_size, min((batch + 1) * self.batch_size, self.n_row))
+            rows = self._place_of(batch)
             yield rows if order is None else order[rows]
+
+    def _place_of(self, batch: int) -> slice:
+        """Where in the order a batch lies: this rank's even part of what all ranks read together."""
+        begin, end = self._part_of(batch)
+        first = batch * self.batch_size * self.n_rank
+        return slice(begin, end) if begin < end else slice(first, first + 1)
+
+    def _part_of(self, batch: int) -> tuple[int, int]:
+        first = batch * self.batch_size * self.n_rank
+        size = min(self.batch_size * self.n_rank, self.n_row - first)
+        return first - (-size * self.rank // self.n_rank), first - (-size * (self.rank + 1) // self.n_rank)

@@ -21,10 +21,13 @@ from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
 from torch_rechub.trainers.check_times import CheckTimes
 from torch_rechub.trainers.describe import describe
 from torch_rechub.trainers.device import resolve_device
+from torch_rechub.trainers.distributed import join
 from torch_rechub.trainers.evaluation import measure, predict_scores
+from torch_rechub.trainers.gradients import Gradients
 from torch_rechub.trainers.history import History
 from torch_rechub.trainers.inputs import check_arguments
 from torch_rechub.trainers.mean_loss import MeanLoss
+from torch_rechub.trainers.replica import SharedGradients, replicate
 from torch_rechub.trainers.report import write_report
 from torch_rechub.trainers.scoring import Direction, Scoring
 from torch_rechub.trainers.state import Requests, TrainerState
@@ -75,12 +78,15 @@ class Assembly:
         progress: bool = True,
     ) -> None:
         check_arguments(model, n_epoch, accumulate, clip_norm, gpus)
-        self.device = resolve_device(device)
+        self.ranks = join()
+        self.device = resolve_device(self.ranks.place(device))
         self.model = model.to(self.device)
         self.n_epoch, self.accumulate, self.clip_norm = n_epoch, accumulate, clip_norm
         self.loss_mode, self.model_path = loss_mode, model_path
         self.check_times = CheckTimes(val_every)
-        self.state, self.history, self.requests = TrainerState(), History(), Requests()
+        self.state, self.history = TrainerState(), History()
+        self.requests = self.wishes = Requests()  # what the loop does, and what is asked of it here: the same, for one process
+        self.other_ranks: list[Any] = []  # what each of them alone knows, for a save
         self.total_steps: int | None = None
         self.validates = self.resumed = False
         self.train_loader: Any = None
@@ -101,7 +107,7 @@ class Assembly:
             GracefulStop(),
         ]
         listed = with_built_ins(list(callbacks), [callback for callback in built_in if callback is not None])
-        self.callbacks = CallbackList(listed, cast("Trainer", self))
+        self.callbacks = CallbackList(listed, cast("Trainer", self), self.ranks.first)
         self.optimizer_fn = optimizer_fn
         self.optimizer_params = dict({"lr": 1e-3} if optimizer_params is None else optimizer_params)
         self.make_optimizer()
@@ -153,10 +159,22 @@ class Assembly:
         if max_norm is not None:
             clip_grad_norm_(self.model.parameters(), max_norm)
 
-    def train_step(self) -> TrainStep:
+    def train_step(self) -> nn.Module:
         """Model and losses in the module that the loop runs."""
         criterion = None if self.criterion is self._default_criterion else self.criterion
-        return TrainStep(self.model, criterion, self.regularization, self.loss_mode)
+        step = TrainStep(self.model, criterion, self.regularization, self.loss_mode)
+        return step if self.ranks.alone else replicate(step)
+
+    def gradients(self, step: nn.Module) -> Gradients:
+        """What gathers the gradients of ``step``: of all processes, where there are several."""
+        if self.ranks.alone:
+            return Gradients(self.model, self.accumulate, self.clip_norm)
+        return SharedGradients(step, self.model, self.ranks, self.accumulate, self.clip_norm)
+
+    @property
+    def output_folder(self) -> FilePath | None:
+        """``model_path`` in the one process that writes there, None in all others."""
+        return self.model_path if self.ranks.first else None
 
     @property
     def wants_binary_labels(self) -> bool:

@@ -38,13 +38,15 @@ class CallbackList:
     Args:
         callbacks: in the order in which they run.
         trainer: what every hook gets.
+        first: False in a process where those that one process alone needs are not called.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], trainer: Trainer) -> None:
+    def __init__(self, callbacks: Sequence[Callback], trainer: Trainer, first: bool = True) -> None:
         self.callbacks = list(callbacks)
+        self._called = [callback for callback in self.callbacks if first or callback.every_rank]
         self._trainer = trainer
         self._running: list[Callback] = []
-        self._listeners: dict[str, list[Callable[[Any], None]]] = {hook: _listeners(self.callbacks, hook) for hook in (*HOOKS, "save")}
+        self._listeners: dict[str, list[Callable[[Any], None]]] = {hook: _listeners(self._called, hook) for hook in (*HOOKS, "save")}
 
     def __iter__(self) -> Iterator[Callback]:
         return iter(self.callbacks)
@@ -64,7 +66,7 @@ class CallbackList:
     def begin(self) -> None:
         """Call ``on_fit_begin``; only who began without an error will be told of the end."""
         self._running = []
-        for callback in self.callbacks:
+        for callback in self._called:
             for listener in _listeners([callback], "on_fit_begin"):
                 self._call(listener)
             self._running.append(callback)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch_rechub.basic.batch import Parts, split_batch
 from torch_rechub.basic.metric import AUC, Metric
 from torch_rechub.data.loader import TableLoader
+from torch_rechub.trainers.distributed import ALONE, Ranks
 from torch_rechub.trainers.mean_loss import MeanLoss, size_of
+from torch_rechub.trainers.shares import is_shared
 from torch_rechub.trainers.train_step import TrainStep, probabilities
 
 __all__ = ["evaluate", "measure", "predict_scores", "train_one_epoch"]
@@ -63,12 +65,16 @@ def measure(
     loss_mode: bool = True,
     after_batch: Callable[[], None] | None = None,
     watching: Sequence[Metric] = (),
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    """Each metric's value over a loader's rows; those that are ``watching`` see the rows too and are left as they then are."""
+    """Each metric's value over a loader's rows; those that are ``watching`` see the rows too and are left as they then are.
+
+    Several ``ranks`` read a stretch each of one of our loaders, and what they saw is merged. Rank 0 computes, and all get its numbers.
+    """
     fresh = [metric.empty() for metric in metrics]
     n_batch = 0
     with evaluating(model):
-        for x, y, weight in batches_in_order(loader, device):
+        for x, y, weight in batches_in_order(loader, device, ranks):
             if y is None:
                 raise ValueError("Evaluation needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
             scores = probabilities(model, x, loss_mode)
@@ -77,9 +83,22 @@ def measure(
             n_batch += 1
             if after_batch is not None:
                 after_batch()
+        if not ranks.alone and is_shared(loader):
+            n_batch = sum(n for (n,) in ranks.numbers([n_batch]))
+            for metric in (*fresh, *watching):
+                _merge(metric, ranks.gather(metric.state_dict()))
         if n_batch == 0:
             raise ValueError("The loader yields no batch: there is nothing to evaluate.")
-        return {metric.name: metric.compute() for metric in fresh}
+        return ranks.of_first(lambda: {metric.name: metric.compute() for metric in fresh})
+
+
+def _merge(metric: Metric, states: list[dict[str, Any]]) -> None:
+    """Let ``metric`` have seen what several ranks saw, in their order."""
+    metric.load_state_dict(states[0])
+    for state in states[1:]:
+        other = metric.empty()
+        other.load_state_dict(state)
+        metric.merge(other)
 
 
 def predict_scores(model: nn.Module, loader: Iterable[Any], device: torch.device, loss_mode: bool = True) -> np.ndarray[Any, Any]:
@@ -91,9 +110,12 @@ def predict_scores(model: nn.Module, loader: Iterable[Any], device: torch.device
         return torch.cat(scores).cpu().numpy()
 
 
-def batches_in_order(loader: Iterable[Any], device: torch.device) -> Generator[Parts, None, None]:
+def batches_in_order(loader: Iterable[Any], device: torch.device, ranks: Ranks = ALONE) -> Generator[Parts, None, None]:
     """A loader's batches on ``device``: ours in stored order and without moving their epoch, foreign ones as they come."""
-    walked = loader.in_order() if isinstance(loader, TableLoader) else loader
+    walked = loader
+    if isinstance(loader, TableLoader):
+        own = loader.in_order(ranks.rank, ranks.size)
+        walked = own if len(own.table) or ranks.alone else ()  # fewer rows than ranks
     for batch in walked:
         yield split_batch(batch).to(device)
 

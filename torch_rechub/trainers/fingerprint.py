@@ -37,6 +37,7 @@ def fingerprint(trainer: Assembly, train: Any, val: Any) -> dict[str, Any]:
         "criterion": _criterion(trainer.criterion),
         "regularization": [getattr(trainer.regularization, name) for name in ("embedding_l1", "embedding_l2", "dense_l1", "dense_l2")],
         "accumulate": trainer.accumulate,
+        "processes": trainer.ranks.size,
         "clip_norm": trainer.clip_norm,
         "val_every": trainer.check_times.val_every,
         "metrics": [metric.name for metric in trainer.scoring.metrics],

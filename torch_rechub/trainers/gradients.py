@@ -34,16 +34,21 @@ class Gradients:
         """Whether a whole group of batches has been gathered."""
         return self.n_batch == self.accumulate
 
-    def add(self, loss: Tensor, size: Tensor | float) -> None:
-        """Backward through the loss of one batch of ``size`` rows (or sum of weights)."""
-        if self.accumulate > 1:
-            loss = loss * size
-            self._size = self._size + size
-        loss.backward()
-        self.n_batch += 1
+    def begin(self, last: bool) -> None:
+        """Before a batch, which may be the ``last`` of an epoch."""
 
-    def finish(self) -> None:
-        """Make the gathered gradients those of the mean loss, and clip them."""
+    def add(self, loss: Tensor, size: Tensor | float, n_row: int) -> tuple[Tensor, Tensor | float]:
+        """Backward through the loss of one batch of ``n_row`` rows, which counts by ``size``; gives the loss and size to record."""
+        scaled = loss
+        if self.accumulate > 1:
+            scaled = loss * size
+            self._size = self._size + size
+        scaled.backward()
+        self.n_batch += 1
+        return loss.detach(), size
+
+    def finish(self) -> int:
+        """Make the gathered gradients those of the mean loss, and clip them; gives the rows that other processes read meanwhile."""
         if self.accumulate > 1:
             size = at_least_tiny(self._size) if isinstance(self._size, Tensor) else self._size
             for parameter in self.model.parameters():
@@ -52,3 +57,4 @@ class Gradients:
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.n_batch, self._size = 0, 0.0
+        return 0

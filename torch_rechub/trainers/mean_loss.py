@@ -17,7 +17,7 @@ class MeanLoss:
         self._total = torch.zeros((), dtype=wide, device=device)
         self._size = torch.zeros((), dtype=wide, device=device)
 
-    def add(self, loss: torch.Tensor, size: torch.Tensor | int) -> None:
+    def add(self, loss: torch.Tensor, size: torch.Tensor | float) -> None:
         """Count a batch of ``size`` rows (or sum of weights)."""
         self._total += loss * size
         self._size += size

@@ -16,7 +16,7 @@ from torch_rechub.trainers.random_state import get_random_state, set_random_stat
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
 
-__all__ = ["capture", "find_save", "take_up"]
+__all__ = ["capture", "find_save", "own_part", "take_up"]
 
 logger = logging.getLogger(__name__)
 #: The facts of ``trainer.state`` that a run goes on from.
@@ -53,7 +53,14 @@ def capture(trainer: Trainer) -> dict[str, Any]:
         "mean_loss": trainer.mean_loss.state_dict(),
         "random": get_random_state(trainer.train_loader),
         "validation_asked": trainer.requests.validation,
+        "other_ranks": trainer.other_ranks,
     }
+
+
+def own_part(trainer: Trainer) -> dict[str, Any]:
+    """What differs from process to process in a run of several: random states."""
+    drawn = {name: getattr(trainer.state, name) for name in PLACE if name.endswith("_random")}
+    return {"random": get_random_state(trainer.train_loader), **drawn}
 
 
 def find_save(trainer: Trainer, resume: Any) -> Any:
@@ -111,6 +118,10 @@ def take_up(trainer: Trainer, saved: dict[str, Any], train: Any, val: Any) -> No
     trainer.requests.validation = saved["validation_asked"]
     trainer.history.records = saved["history"]
     trainer.mean_loss.load_state_dict(saved["mean_loss"])
-    set_random_state(saved["random"], train)
+    own = {"random": saved["random"]} if trainer.ranks.first else saved["other_ranks"][trainer.ranks.rank - 1]
+    for name, value in own.items():
+        if name != "random":
+            setattr(trainer.state, name, value)
+    set_random_state(own["random"], train)
     trainer.resumed = True
     logger.info("going on with the run saved at step %d of epoch %d", trainer.state.step, trainer.state.epoch + 1)

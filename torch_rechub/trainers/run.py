@@ -7,13 +7,15 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from torch_rechub.basic.batch import split_batch
 from torch_rechub.trainers.batches import epoch_batches
 from torch_rechub.trainers.evaluation import measure
-from torch_rechub.trainers.gradients import Gradients
 from torch_rechub.trainers.mean_loss import size_of
-from torch_rechub.trainers.state import Paused
-from torch_rechub.trainers.train_step import TrainStep
+from torch_rechub.trainers.resume import own_part
+from torch_rechub.trainers.shares import sampler_of, stands_in
+from torch_rechub.trainers.state import Paused, Requests
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer
@@ -49,7 +51,8 @@ class Run:
         state = self.state
         if not state.in_epoch:
             state.begin_epoch()
-            self.trainer.callbacks.call("on_epoch_begin")
+            with self.trainer.ranks.same_random(self.trainer.device):
+                self.trainer.callbacks.call("on_epoch_begin")
         if state.stop_reason is None:
             self.train_batches()
         if state.batch == 0:
@@ -59,7 +62,9 @@ class Run:
 
     def train_batches(self) -> None:
         """The batches of the epoch that have not been read, and the checks among them."""
-        state = self.state
+        state, sampler = self.state, sampler_of(self.train)
+        if sampler is not None:
+            sampler.set_epoch(state.epoch)
         with self.training() as step:
             if state.check_due:  # the run was paused within this check
                 self.check(within=True)
@@ -69,6 +74,7 @@ class Run:
                 self.batch(step, batch, last)
                 if not state.stepped:
                     continue
+                self.agree()
                 if self.check_is_due():
                     self.check(within=True)
                 if self.answer():
@@ -84,33 +90,36 @@ class Run:
         self.trainer.callbacks.call("on_epoch_end")
         state.epoch += state.stop_reason is None
         state.in_epoch = False
+        self.agree()
         self.answer()
 
     @contextmanager
-    def training(self) -> Generator[TrainStep, None, None]:
+    def training(self) -> Generator[nn.Module, None, None]:
         """The model in training mode, its tables owned by the optimizer, and no gradients left before or after."""
         trainer = self.trainer
         trainer.model.train()
         trainer.own_tables(True)
         trainer.optimizer.zero_grad()
-        self.gradients = Gradients(trainer.model, trainer.accumulate, trainer.clip_norm)
+        step = trainer.train_step()
+        self.gradients = trainer.gradients(step)
         try:
-            yield trainer.train_step()
+            yield step
         finally:
             trainer.optimizer.zero_grad()
 
-    def batch(self, step: TrainStep, batch: Any, last: bool) -> None:
+    def batch(self, step: nn.Module, batch: Any, last: bool) -> None:
         """Forward and backward; the weights move when a group of batches is complete."""
         state, trainer = self.state, self.trainer
         trainer.callbacks.call("on_batch_begin")
+        self.gradients.begin(last)
         x, y, weight = state.batch_parts = parts = split_batch(batch).to(trainer.device)
         loss = step(x, y, weight)
-        size = size_of(parts)
-        self.gradients.add(loss, size)
-        state.loss = detached = loss.detach()
-        trainer.mean_loss.add(detached, size)
+        counts = not stands_in(self.train, last)
+        n_row = len(y) * counts  # type: ignore[arg-type]
+        state.loss, size = self.gradients.add(loss, size_of(parts) if counts else 0, n_row)
+        trainer.mean_loss.add(state.loss, size)
         state.batch += 1
-        state.rows += len(y)  # type: ignore[arg-type]
+        state.rows += n_row
         state.stepped = self.gradients.complete or last  # an epoch's last batches may be fewer than a group
         if state.stepped:
             self.move()
@@ -118,7 +127,7 @@ class Run:
 
     def move(self) -> None:
         """Move the weights by the gradients of a whole group of batches."""
-        self.gradients.finish()
+        self.state.rows += self.gradients.finish()
         self.trainer.callbacks.call("on_backward_end")
         self.trainer.used = True
         self.trainer.optimizer.step()
@@ -142,9 +151,8 @@ class Run:
         assert self.val is not None
         rows = trainer.callbacks.wanted_rows()
         watching = () if rows is None else (rows,)
-        state.metrics = measure(
-            trainer.model, self.val, trainer.scoring.metrics, trainer.device, trainer.loss_mode, self.after_validation_batch, watching
-        )
+        hook, metrics = self.after_validation_batch, trainer.scoring.metrics
+        state.metrics = measure(trainer.model, self.val, metrics, trainer.device, trainer.loss_mode, hook, watching, trainer.ranks)
         state.predictions = None if rows is None else rows.state_dict()
         state.check += 1
         state.checked_at = state.step
@@ -152,14 +160,16 @@ class Run:
         self.record(state.metrics)
         state.phase = "decide"
         trainer.callbacks.call("on_validation_end")
+        self.agree()
         self.save()
         trainer.callbacks.call("on_check_end")
+        self.agree()
         state.phase = "train"
 
     def after_validation_batch(self) -> None:
         """Between two batches of a check: where it can be left when the run is to pause."""
         self.trainer.callbacks.call("on_validation_batch_end")
-        if self.trainer.requests.pause is not None:
+        if self.trainer.requests.pause is not None and self.trainer.ranks.alone:  # several processes end a check together
             raise Paused
 
     def record(self, metrics: dict[str, float]) -> None:
@@ -168,6 +178,16 @@ class Run:
         facts = {"epoch": state.epoch + 1, "step": state.step, "rows": state.rows, "seconds": round(state.seconds, 3)}
         lr = float(self.trainer.optimizer.param_groups[0]["lr"])
         self.trainer.history.append({**facts, "loss": self.trainer.mean_loss.take(), "lr": lr, **metrics})
+
+    def agree(self) -> None:
+        """Let what any process was asked for be asked of all: from here to the next time, their loops do the same."""
+        trainer = self.trainer
+        if trainer.ranks.alone:
+            return
+        wishes, trainer.wishes = trainer.wishes, Requests()
+        if any(map(any, trainer.ranks.numbers([bool(wishes)]))):
+            for each in trainer.ranks.gather(wishes):
+                trainer.requests.take(each)
 
     def answer(self) -> bool:
         """Do what callbacks asked for since the last optimizer step; True when the loop is to be left."""
@@ -190,6 +210,8 @@ class Run:
         state, trainer = self.state, self.trainer
         if trainer.requests.save is not None:
             trainer.requests.save = None
+            if state.at_rest:
+                trainer.other_ranks = trainer.ranks.gather(own_part(trainer))[1:]
             phase, state.phase = state.phase, "save"
             trainer.callbacks.call("save")
             trainer.callbacks.call("on_save_end")

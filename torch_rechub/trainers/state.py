@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -64,6 +64,14 @@ class Requests:
     then: BaseException | None = None  # what to raise when a paused run has been saved
     save: str | None = None
     validation: bool = False
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, own.name) for own in fields(self))
+
+    def take(self, wishes: Requests) -> None:
+        """Add somebody's wishes; the first one of a kind is kept."""
+        for own in fields(self):
+            setattr(self, own.name, getattr(self, own.name) or getattr(wishes, own.name))
 
 
 class Paused(BaseException):

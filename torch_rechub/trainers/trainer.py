@@ -17,6 +17,7 @@ from torch_rechub.trainers.inputs import check_loaders, length_of
 from torch_rechub.trainers.mean_loss import MeanLoss
 from torch_rechub.trainers.resume import capture, find_save, take_up
 from torch_rechub.trainers.run import Run
+from torch_rechub.trainers.shares import begin_together, sharing
 from torch_rechub.trainers.state import Paused, Requests, TrainerState
 from torch_rechub.types import FilePath
 
@@ -83,11 +84,18 @@ class Trainer(Assembly):
             ValueError: naming the feature, the row and the remedy, before the first step, when the data cannot be learned from; or
                 naming each difference, when the saved run is another one.
         """
+        with self.ranks.together(), sharing(train_dataloader, self.ranks):
+            self._fit(train_dataloader, val_dataloader, resume)
+        if self.requests.then is not None:
+            raise self.requests.then
+        return self.history
+
+    def _fit(self, train_dataloader: Iterable[Any], val_dataloader: Iterable[Any] | None, resume: Any) -> None:
         self._begin(train_dataloader, val_dataloader, resume)
         run = Run(self, train_dataloader, val_dataloader)
         try:
             self.callbacks.begin()
-            saved = find_save(self, resume)
+            saved = self.ranks.of_first(lambda: find_save(self, resume))
             if saved is not None:
                 take_up(self, saved, train_dataloader, val_dataloader)
             run.go()
@@ -101,9 +109,6 @@ class Trainer(Assembly):
             raise
         finally:
             self._end()
-        if self.requests.then is not None:
-            raise self.requests.then
-        return self.history
 
     def train_one_epoch(self, data_loader: Iterable[Any], log_interval: int = 10) -> float:
         """One epoch with the trainer's optimizer and no check; returns the mean loss over rows.
@@ -116,7 +121,7 @@ class Trainer(Assembly):
         self.state.batch = 0
         run = Run(self, data_loader)
         try:
-            with run.training() as step:
+            with self.ranks.together(), sharing(data_loader, self.ranks), run.training() as step:
                 for batch, last in with_last(data_loader, self.state):
                     run.batch(step, batch, last)
         finally:
@@ -127,16 +132,16 @@ class Trainer(Assembly):
 
     def request_stop(self, reason: str) -> None:
         """Ask the loop to end the run after the present optimizer step; the first reason is kept."""
-        self.requests.stop = self.requests.stop or reason
+        self.wishes.stop = self.wishes.stop or reason
 
     def request_pause(self, reason: str, then: BaseException | None = None) -> None:
         """Ask the loop to end where the run can be gone on with by ``fit(resume=...)``, and raise ``then`` when it is saved.
 
         The present step is finished; a wait for data or a check is left at once, and done again when the run goes on.
         """
-        self.requests.pause = self.requests.pause or reason
-        self.requests.then = self.requests.then or then
-        own_thread = threading.get_ident() == self.thread
+        self.wishes.pause = self.wishes.pause or reason
+        self.wishes.then = self.wishes.then or then
+        own_thread = threading.get_ident() == self.thread and self.ranks.alone
         if own_thread and self.state.phase == "wait" and (self.state.stepped or self.state.batch == 0):
             raise Paused
 
@@ -146,14 +151,16 @@ class Trainer(Assembly):
 
     def request_validation(self) -> None:
         """Ask for a check after the present optimizer step."""
-        self.requests.validation = True
+        self.wishes.validation = True
 
     def request_save(self, reason: str = "requested") -> None:
         """Ask for a save after the present optimizer step."""
-        self.requests.save = self.requests.save or reason
+        self.wishes.save = self.wishes.save or reason
 
     def _begin(self, train: Any, val: Any, resume: Any) -> None:
         check_loaders(self.model, train, val, self.wants_binary_labels)
+        if not self.ranks.alone:
+            begin_together(self, train, val)
         if self.used:
             self.make_optimizer()
         self.used = True
@@ -162,7 +169,9 @@ class Trainer(Assembly):
             raise ValueError(f"val_every={self.check_times.val_every} is a fraction of an epoch, and the training loader has no length.")
         self.state = TrainerState(n_batch=n_batch)
         self.history = History(self.monitor)
-        self.requests = Requests()
+        self.requests = self.wishes = Requests()
+        if not self.ranks.alone:
+            self.wishes = Requests()
         self.validates = val is not None
         self.total_steps = None if n_batch is None else self.n_epoch * math.ceil(n_batch / self.accumulate)
         self.mean_loss = MeanLoss(self.device)

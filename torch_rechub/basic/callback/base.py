@@ -54,6 +54,9 @@ class Callback:
     #: Whether the callback has a part in how the run goes; a mere onlooker may come and go when a run is gone on with.
     part_of_run: bool = True
 
+    #: Whether it runs in each of several processes; one that writes or shows what is the same everywhere runs in one.
+    every_rank: bool = True
+
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before anything is read or moved; a run starts fresh here."""
 

@@ -82,7 +82,7 @@ class Checkpoint(Callback):
         self._copies: Any = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self.folder = None if trainer.model_path is None else make_folder(trainer.model_path)
+        self.folder = None if trainer.output_folder is None else make_folder(trainer.output_folder)
         self._start()
         trainer.direction(self.monitor)
 

@@ -26,6 +26,7 @@ class MetricLog(Callback):
     """
 
     part_of_run = False
+    every_rank = False
 
     def __init__(self, loggers: Any) -> None:
         self.loggers: Sequence[Any] = list(loggers) if isinstance(loggers, list | tuple) else [loggers]

@@ -169,7 +169,7 @@ class NonFiniteGuard(Callback):
         trainer.scale_rate(self.factor)
 
     def _write(self, trainer: Trainer, step: int, batches: list[Parts]) -> None:
-        if trainer.model_path is None or self.count > self.n_file or not batches:
+        if trainer.output_folder is None or self.count > self.n_file or not batches:
             return
         from safetensors.torch import save
 
@@ -179,7 +179,7 @@ class NonFiniteGuard(Callback):
             tensors |= {prefix + name: tensor for name, tensor in _named({"x": parts.x, "y": parts.y, "weight": parts.weight})}
         content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
         try:
-            folder = make_folder(Path(trainer.model_path) / "nonfinite")
+            folder = make_folder(Path(trainer.output_folder) / "nonfinite")
             write_file(folder / f"step-{step:08d}.safetensors", lambda file: file.write(content))
         except OSError as error:
             logger.error("the batch of step %d is lost: %s", step, error)

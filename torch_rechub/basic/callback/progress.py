@@ -22,6 +22,7 @@ class Progress(Callback):
     """
 
     part_of_run = False
+    every_rank = False
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds

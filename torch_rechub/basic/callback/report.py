@@ -30,6 +30,8 @@ class Report(Callback):
         Report('reports/first.html')
     """
 
+    every_rank = False
+
     def __init__(self, path: FilePath = "report.html") -> None:
         self.path = Path(path)
 
