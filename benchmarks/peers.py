@@ -57,7 +57,7 @@ PEERS = {
             *(TORCH, "numpy<2.3", "pyyaml<7", "tqdm", "torchmetrics<1.7.5", "requests", "psutil<8", "coolname<3", "tabulate==0.9.0"),
             *("py-cpuinfo<10", "packaging<25.1", "importlib-metadata<9", "mosaicml-cli<0.8", "pillow<12"),
         ),
-        ("mosaicml==0.32.1", "torch_optimizer==0.3.0", "pytorch-ranger"),
+        ("mosaicml==0.32.1", "torchvision==0.28.0", "torch_optimizer==0.3.0", "pytorch-ranger"),
     ),
 }
 

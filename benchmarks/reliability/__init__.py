@@ -1,0 +1,1 @@
+"""What each library does when something goes wrong, seen by causing it."""

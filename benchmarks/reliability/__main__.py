@@ -1,0 +1,110 @@
+"""What trainers do when something goes wrong: each is asked by causing it, and the answers are written into the reliability pages.
+
+    python -m benchmarks.reliability [names of libraries ...]
+
+Each library runs in its own environment, which is made when it is first asked for. Raw answers go to
+``benchmarks/results/reliability.json``; with names, only those libraries are asked anew. Takes ten minutes, environments aside.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.peers import python_of
+from benchmarks.reliability.table import LIBRARIES, markdown
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "reliability.json"
+BEGIN, END = "<!-- reliability: begin -->", "<!-- reliability: end -->"
+ALONE = ("first_nan", "no_trigger", "patience", "missing", "negative_better", "negative_worse", "ctrl_c")
+AT_A_SAVE = ("killed", "killed_of_two", "full")
+VERSION = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]), m.version('torch'))"
+
+
+class Library:
+    """One library's interpreter and script, and a folder for what its runs leave."""
+
+    def __init__(self, name, folder):
+        self.python = sys.executable if name == "ours" else python_of(name)
+        self.worker = Path(__file__).parent / "peers" / f"ask_{name}.py"
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": str(ROOT)} if name == "ours" else {})
+        self.folder = folder
+
+    def run(self, *arguments):
+        done = subprocess.run(
+            [self.python, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=self.environment,
+            cwd=self.folder,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def ask(self, question, folder):
+        """The answer; or how the process ended where it gave none."""
+        status, said, errors = self.run(self.worker, question, self.folder / folder)
+        answers = [line for line in said.splitlines() if line.startswith("ANSWER ")]
+        if answers:
+            return json.loads(answers[-1].removeprefix("ANSWER "))
+        return {"ended": status, "errors": errors[-500:]}
+
+    def resume(self):
+        """An uninterrupted run, one that ends in the middle of an epoch, and what goes on from its last save."""
+        whole, _, again = self.ask("whole", "whole"), self.ask("broken", "broken"), self.ask("again", "broken")
+        if "weights" not in whole or "weights" not in again:
+            failed = again if "weights" in whole else whole
+            return {"possible": "has no attribute 'long'" not in failed["errors"], "errors": failed["errors"]}
+        pairs = [(float.fromhex(a), float.fromhex(b)) for a, b in zip(whole["weights"], again["weights"], strict=True)]
+        apart = max(abs(a - b) for a, b in pairs)
+        return {"possible": True, "same_bits": whole["weights"] == again["weights"], "apart": apart, "steps_again": again["steps"]}
+
+    def answers(self):
+        found = {question: self.ask(question, question) for question in ALONE}
+        for question in AT_A_SAVE:
+            found[question] = {"run": self.ask(question, question), "left": self.ask("saved", question)}
+        return found | {"resume": self.resume()}
+
+
+def versions_of(name, library):
+    package = {"ours": "torch-rechub", "existing": "torch-rechub", "ignite": "pytorch-ignite", "composer": "mosaicml"}.get(name, name)
+    return library.run("-c", VERSION, package)[1].split()
+
+
+def ask(name):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            library = Library(name, Path(folder))
+        except RuntimeError as error:
+            return {"absent": str(error)[-400:]}
+        text = json.dumps({"versions": versions_of(name, library), "answers": library.answers()})
+        return json.loads(text.replace(folder, "..."))
+
+
+def write_between(page, text):
+    before, after = page.read_text().split(BEGIN)[0], page.read_text().split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(LIBRARIES), choices=list(LIBRARIES))
+    parser.add_argument("--table", action="store_true", help="ask nobody; write the pages from the answers at hand")
+    arguments = parser.parse_args()
+    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for name in [] if arguments.table else arguments.names:
+        print(f"asking {name} ...", file=sys.stderr, flush=True)
+        found[name] = ask(name)
+        RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    for language in ("en", "zh"):
+        write_between(ROOT / "docs" / language / "reliability.md", markdown(found, language))
+    print(markdown(found, "en"))
+
+
+if __name__ == "__main__":
+    main()
