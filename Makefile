@@ -7,7 +7,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # What make check leaves to make test: whole scripts and pages, runs broken off at every step, and several processes.
 LONG := acceptance resume distributed
 
-.PHONY: help demo test check bench guard clean
+.PHONY: help demo test check bench guard torture clean
 
 help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"

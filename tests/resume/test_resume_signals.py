@@ -142,9 +142,9 @@ def test_a_signal_leaves_no_worker_behind(foreign, tmp_path):
 
 def test_an_error_of_the_loader_leaves_no_worker_behind(tmp_path):
     """Also where the exception comes out of the loader itself and somebody keeps it."""
-    dataset = [({"age": float(i)}, float(i % 2)) for i in range(16)]
+    dataset = [({"age": float(i), "user": i % 12}, float(i % 2)) for i in range(16)]
     dataset[9] = None
-    model = DeepFM([DenseFeature("age")], [], {"dims": [2]})
+    model = DeepFM([DenseFeature("age")], [zoo.USER], {"dims": [2]})
     with pytest.raises(TypeError):
         zoo.trainer(model).fit(DataLoader(dataset, batch_size=4, num_workers=1))
     assert multiprocessing.active_children() == []
