@@ -210,3 +210,28 @@ def test_the_users_own_handler_is_left_alone(tmp_path):
         signal.signal(signal.SIGTERM, before)
     assert got == [signal.SIGTERM]
     assert trainer.state.step == 8
+
+
+def test_a_signal_while_handlers_are_put_back_leaves_none_behind(tmp_path, monkeypatch):
+    """A signal that comes when one handler is back and the other is not leaves by its own exception, and all are put back."""
+    put = signal.signal
+    former = put(signal.SIGCHLD, lambda number, frame: None)  # as torch's DataLoader sets one
+    before, struck = handlers(), []
+
+    def strike(number, handler):
+        put(number, handler)
+        present = dict(zip(LEAVES, handlers(), strict=False))
+        ours = [other for other in LEAVES if present[other] not in before]
+        if handler in before and len(ours) == 1 and not struck:
+            struck.extend(ours)
+            signal.raise_signal(ours[0])
+
+    monkeypatch.setattr(signal, "signal", strike)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
+            Recipe().start(tmp_path, None)
+        assert struck
+        assert caught.type is LEAVES[struck[0]]
+        assert handlers() == before
+    finally:
+        put(signal.SIGCHLD, former)

@@ -94,6 +94,7 @@ class GracefulStop(Callback):
         self._put_back()
 
     def _put_back(self) -> None:
-        for number, former in self._former.items():
+        while self._former:  # looked at anew each time: a signal that comes in between adds to it
+            number, former = list(self._former.items())[-1]
             signal.signal(number, former)
-        self._former = {}
+            self._former.pop(number, None)
