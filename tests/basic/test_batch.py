@@ -53,6 +53,13 @@ def test_what_is_no_batch_is_refused(bad):
         split_batch(bad)
 
 
+@pytest.mark.parametrize("name", ["y", "id", "age", "user"])
+def test_the_name_of_a_column_is_no_batch(name):
+    """A DataFrame in place of a loader yields its columns' names: the error says so, and what makes a loader, whatever their length."""
+    with pytest.raises(TypeError, match=rf"A batch must be \(x, y\).*got the name '{name}'.*DataGenerator"):
+        split_batch(name)
+
+
 def test_a_batch_moves_whole():
     """to() moves x whatever holds it (dicts, lists, tuples, named ones, packed) and leaves what is no tensor."""
     device = torch.device("meta")

@@ -41,6 +41,9 @@ def split_batch(batch: Any) -> Parts:
     """
     if isinstance(batch, Mapping | Tensor):
         return Parts(batch, None, None)
+    if isinstance(batch, str):  # what a DataFrame yields
+        remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
+        raise TypeError(f"A batch must be (x, y), (x, y, weight) or a mapping of columns; got the name {batch!r}. {remedy}")
     if not isinstance(batch, Sequence) or len(batch) not in {1, 2, 3}:
         size = f" of length {len(batch)}" if isinstance(batch, Sequence) else ""
         raise TypeError(f"A batch must be (x, y), (x, y, weight) or a mapping of columns; got {type(batch).__name__}{size}.")
