@@ -90,8 +90,11 @@ def _install(name: str, python: Path, arguments: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(PEERS), choices=list(PEERS))
-    for name in parser.parse_args().names:
+    parser.add_argument("names", nargs="*", help=f"{', '.join(PEERS)}; all of them when none is named")
+    names = parser.parse_args().names
+    if not set(names) <= set(PEERS):
+        parser.error(f"the libraries are {', '.join(PEERS)}")
+    for name in names or PEERS:
         print(python_of(name))
 
 

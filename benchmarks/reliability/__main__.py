@@ -93,11 +93,13 @@ def write_between(page, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(LIBRARIES), choices=list(LIBRARIES))
+    parser.add_argument("names", nargs="*", help=", ".join(LIBRARIES))
     parser.add_argument("--table", action="store_true", help="ask nobody; write the pages from the answers at hand")
     arguments = parser.parse_args()
+    if not set(arguments.names) <= set(LIBRARIES):
+        parser.error(f"the libraries are {', '.join(LIBRARIES)}")
     found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    for name in [] if arguments.table else arguments.names:
+    for name in [] if arguments.table else arguments.names or LIBRARIES:
         print(f"asking {name} ...", file=sys.stderr, flush=True)
         found[name] = ask(name)
         RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")

@@ -18,6 +18,7 @@ warnings.simplefilter("ignore")
 from asking import LONG_EPOCHS, SAVE_EVERY, Counter, Network, Toy, epoch_of, load, long_rows, main
 from composer import ComposerModel, Evaluator, Trainer
 from composer.callbacks import EarlyStopper
+from composer.utils import dist
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import Metric
 
@@ -104,10 +105,10 @@ class Peer:
 
     def long(self, folder, again):
         torch.manual_seed(0)
-        model = Long()
+        model, rows = Long(), TensorDataset(*long_rows())
         trainer = Trainer(
             model=model,
-            train_dataloader=DataLoader(TensorDataset(*long_rows()), batch_size=8, shuffle=True),
+            train_dataloader=DataLoader(rows, batch_size=8, sampler=dist.get_sampler(rows, shuffle=True)),
             max_duration=f"{LONG_EPOCHS}ep",
             optimizers=torch.optim.Adam(model.parameters(), lr=0.01),
             save_folder=str(folder),
