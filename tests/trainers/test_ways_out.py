@@ -303,3 +303,20 @@ def test_min_keeps_the_smallest(tmp_path):
     assert trainer.early_stopper.best_auc == 0.3
     assert zoo.same(trainer.model.state_dict(), watch.at_check[1])
     assert trainer.history.best["metric"] == 0.3
+
+
+def test_a_copy_that_never_succeeds_tells_its_own_error(tmp_path, monkeypatch):
+    """Where memory for a copy of the best weights ends for good, that error is raised, and the file holds the last best weights written."""
+    real, calls = early_stopper.copy_weights, []
+
+    def no_memory(weights, into=None):
+        calls.append(0)
+        if len(calls) > 1:
+            raise MemoryError("no memory for the copy")
+        return real(weights, into)
+
+    monkeypatch.setattr(early_stopper, "copy_weights", no_memory)
+    trainer, watch = make(tmp_path)
+    with pytest.raises(MemoryError, match="no memory for the copy"):
+        trainer.fit(*zoo.loaders())
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_check[0])

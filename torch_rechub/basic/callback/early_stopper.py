@@ -197,7 +197,7 @@ class EarlyStopper(Callback):
             if trainer.validates and len(self.checks) < len(trainer.history):  # broken off between measuring and deciding:
                 self.on_validation_end(trainer)  # the model still holds what was measured
         finally:
-            if self._has_best:
+            if self.best_weights is not None:  # None: nothing was best, or there was no memory for a copy
                 trainer.load_weights(self.best_weights)
             self._in_trainer, self._place = False, None
 
