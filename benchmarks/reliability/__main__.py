@@ -52,7 +52,7 @@ class Library:
         answers = [line for line in said.splitlines() if line.startswith("ANSWER ")]
         if answers:
             return json.loads(answers[-1].removeprefix("ANSWER "))
-        return {"ended": status, "errors": errors[-500:]}
+        return {"ended": status, "errors": (errors.splitlines() or [""])[-1][-200:] if status > 0 else ""}
 
     def resume(self):
         """An uninterrupted run, one that ends in the middle of an epoch, and what goes on from its last save."""
