@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -28,12 +28,13 @@ class Ranks:
     Args:
         rank: this process, counted from 0; rank 0 is the one that writes.
         size: the number of processes.
-        ours: whether the process group was made here, and goes with an error.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, ours: bool = False) -> None:
-        self.rank, self.size, self.ours = rank, size, ours
-        self.control = None if size == 1 else _cpu_group(dist.group.WORLD)
+    ours: ClassVar[bool] = False  # whether the process group was made here, and goes with an error
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+        self.control = None if size == 1 else _cpu_group()
 
     @property
     def alone(self) -> bool:
@@ -142,22 +143,20 @@ def join() -> Ranks:
         if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return Ranks()
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo")
-        _made_here.append(dist.group.WORLD)
         atexit.register(_leave)
-    return Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD in _made_here)
+        Ranks.ours = True
+    return Ranks(dist.get_rank(), dist.get_world_size())
 
 
-_made_here: list[Any] = []
-
-
-@cache
-def _cpu_group(world: Any) -> Any:
-    """The group itself where it exchanges what lies on the CPU; otherwise one of gloo's beside it."""
-    return world if "cpu:" in str(dist.get_backend_config(world)) else dist.new_group(backend="gloo")
+def _cpu_group() -> Any:
+    """None, the group itself, where it exchanges what lies on the CPU; otherwise one of gloo's beside it."""
+    return None if "cpu:" in str(dist.get_backend_config()) else dist.new_group(backend="gloo")
 
 
 def _leave() -> None:
+    """Nothing may hold on to a group: one that is alive when Python ends aborts the process."""
     if dist.is_initialized():
+        gc.collect()  # DistributedDataParallel refers to itself
         dist.destroy_process_group()
 
 
