@@ -61,3 +61,19 @@ def test_gradients_of_gradients_are_there(monkeypatch):
         (grad,) = torch.autograd.grad(layer(x).pow(2).sum(), x, create_graph=True)
         found.append(torch.autograd.grad(grad.pow(2).mean(), layer.weight)[0])
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4 * found[1].abs().max().item())
+
+
+def test_tracing_and_functional_gradients_work(monkeypatch):
+    """torch.jit.trace and torch.func.grad take the layer on any processor."""
+    monkeypatch.setattr(dense, "one_dnn_is_faster", torch.backends.mkldnn.is_available)
+    layer, x = dense.Linear(100, 80), torch.randn(512, 100)
+    weights = {name: value.detach() for name, value in layer.named_parameters()}
+
+    def loss(weights):
+        return torch.func.functional_call(layer, weights, (x,)).square().mean()
+
+    found = torch.func.grad(loss)(weights)
+    layer(x).square().mean().backward()
+    torch.testing.assert_close(found["weight"], layer.weight.grad)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.nn.functional.linear(x, layer.weight, layer.bias), layer(x), rtol=1e-4, atol=1e-4)

@@ -222,3 +222,26 @@ def test_data_that_is_no_loader_says_how_to_make_one():
     loader = DataGenerator(columns, torch.zeros(40, 2)).generate_dataloader(batch_size=8)[0]
     with pytest.raises(ValueError, match=r"Labels must be one column.*got \(8, 2\)"):
         trainer.fit(loader)
+
+
+def test_a_used_up_iterator_and_a_bare_pair_are_named():
+    """A generator that lasts one epoch says what it is; columns and labels in place of a loader are refused before training."""
+    columns, y = {"a": torch.arange(40) % 4}, torch.arange(40) % 2
+    feature = SparseFeature("a", 4, 2)
+
+    def make(**given):
+        return CTRTrainer(DeepFM([feature], [feature], {"dims": [4]}), model_path=None, progress=False, **given)
+
+    loader = DataGenerator(columns, y).generate_dataloader(batch_size=8, seed=0)[0]
+    with pytest.raises(ValueError, match="used up after one epoch: give a list or a loader"):
+        make(n_epoch=3).fit(batch for batch in loader)
+    with pytest.raises(TypeError, match=r"validation data must be a loader.*got tuple.*DataGenerator"):
+        make().fit(loader, (columns, y))
+    with pytest.raises(ValueError, match=r"scheduler_params.*needs a scheduler_fn"):
+        make(scheduler_params={"gamma": 0.5})
+    with pytest.raises(TypeError, match=r"optimizer_fn must be a class or function.*got 'adam'"):
+        make(optimizer_fn="adam")
+    with pytest.raises(TypeError, match=r"callbacks must be a list.*Put it in brackets"):
+        make(callbacks=Callback())
+    with pytest.raises(TypeError, match=r"x must be a mapping of columns.*got Tensor"):
+        make().fit(DataLoader(torch.utils.data.TensorDataset(torch.zeros(8, 1), y[:8])))

@@ -143,7 +143,7 @@ def test_best_weights_survive_a_callback_that_raises(tmp_path, hook, n, error):
     with pytest.raises(type(error)) as raised:
         trainer.fit(*zoo.loaders())
     assert raised.value is error
-    assert trainer.state.exception is error
+    assert trainer.state.exception is None  # known to the hooks; afterwards nothing holds on to the failed step's frames
     assert_best(trainer, watch, tmp_path)
 
 

@@ -6,7 +6,7 @@ one by one, to name the culprit. On CUDA nothing waits for the device: the condi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 import torch
@@ -41,6 +41,8 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
     """
     if _is_exporting():
         return  # an exported model holds tensor operations alone
+    if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"x must be a mapping of columns, {{name: tensor}}; got {type(x).__name__}.")
     if isinstance(x, PackedFeatures):
         plan = plan_for(x.layout, features)
         if _must_not_wait(x.ids):

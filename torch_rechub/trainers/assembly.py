@@ -25,7 +25,7 @@ from torch_rechub.trainers.distributed import join
 from torch_rechub.trainers.evaluation import measure, predict_scores
 from torch_rechub.trainers.gradients import Gradients
 from torch_rechub.trainers.history import History
-from torch_rechub.trainers.inputs import check_arguments
+from torch_rechub.trainers.inputs import check_arguments, check_parts
 from torch_rechub.trainers.mean_loss import MeanLoss
 from torch_rechub.trainers.replica import SharedGradients, replicate
 from torch_rechub.trainers.report import write_report
@@ -78,6 +78,7 @@ class Assembly:
         progress: bool = True,
     ) -> None:
         check_arguments(model, n_epoch, accumulate, clip_norm, gpus)
+        check_parts(optimizer_fn, scheduler_fn, scheduler_params, callbacks)
         self.ranks = join()
         self.device = resolve_device(self.ranks.place(device))
         self.model = model.to(self.device)

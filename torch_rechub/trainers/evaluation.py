@@ -88,7 +88,9 @@ def measure(
             for metric in (*fresh, *watching):
                 _merge(metric, ranks.gather(metric.state_dict()))
         if n_batch == 0:
-            raise ValueError("The loader yields no batch: there is nothing to evaluate.")
+            raise ValueError(
+                "The loader yields no batch: there is nothing to evaluate. An iterator is used up after one walk; give a list or a loader."
+            )
         return ranks.of_first(lambda: {metric.name: metric.compute() for metric in fresh})
 
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.data.loader import TableLoader
 from torch_rechub.data.validation import check_table
 
-__all__ = ["check_arguments", "check_loaders", "length_of"]
+__all__ = ["check_arguments", "check_loaders", "check_parts", "length_of"]
 
 
 def check_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any) -> None:
@@ -39,6 +40,20 @@ def check_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, g
         )
 
 
+def check_parts(optimizer_fn: Any, scheduler_fn: Any, scheduler_params: Any, callbacks: Any) -> None:
+    """What is made or called later, refused while the line that gave it is at hand.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what came and what to do.
+    """
+    if not callable(optimizer_fn) or isinstance(optimizer_fn, torch.optim.Optimizer):
+        raise TypeError(f"optimizer_fn must be a class or function of the parameters, such as torch.optim.Adam; got {optimizer_fn!r}.")
+    if scheduler_fn is None and scheduler_params:
+        raise ValueError(f"scheduler_params={scheduler_params!r} needs a scheduler_fn, such as torch.optim.lr_scheduler.StepLR.")
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(f"callbacks must be a list of callbacks; got {type(callbacks).__name__}. Put it in brackets: callbacks=[...].")
+
+
 def check_loaders(model: nn.Module, train: Any, val: Any, binary_labels: bool) -> None:
     """Our own loaders' tables whole; any other loader's batches are checked one by one, before each changes a weight.
 
@@ -49,7 +64,10 @@ def check_loaders(model: nn.Module, train: Any, val: Any, binary_labels: bool) -
     for name, loader in (("training", train), ("validation", val)):
         if loader is None and name == "validation":
             continue
-        if not hasattr(loader, "__iter__") or isinstance(loader, Mapping | Tensor | np.ndarray):
+        pair = (
+            isinstance(loader, list | tuple) and len(loader) == 2 and isinstance(loader[0], Mapping) and not isinstance(loader[1], Mapping)
+        )
+        if pair or not hasattr(loader, "__iter__") or isinstance(loader, Mapping | Tensor | np.ndarray):
             remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
             raise TypeError(f"The {name} data must be a loader that yields (x, y); got {type(loader).__name__}. {remedy}")
         try:

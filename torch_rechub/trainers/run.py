@@ -56,7 +56,8 @@ class Run:
         if state.stop_reason is None:
             self.train_batches()
         if state.batch == 0:
-            raise ValueError("The training loader yields no batch: there is nothing to train on.")
+            used_up = " An iterator is used up after one epoch: give a list or a loader." if state.epoch else ""
+            raise ValueError(f"The training loader yields no batch: there is nothing to train on.{used_up}")
         if self.trainer.requests.pause is None:
             self.end_epoch()
 

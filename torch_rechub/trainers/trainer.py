@@ -109,6 +109,7 @@ class Trainer(Assembly):
             raise
         finally:
             self._end()
+            self.state.exception = None  # its frames would hold on to a failed step's memory
 
     def train_one_epoch(self, data_loader: Iterable[Any], log_interval: int = 10) -> float:
         """One epoch with the trainer's optimizer and no check; returns the mean loss over rows.

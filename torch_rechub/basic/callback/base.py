@@ -94,7 +94,7 @@ class Callback:
         """After a check, its decision and its save: what was put in place for it goes back."""
 
     def on_exception(self, trainer: Trainer) -> None:
-        """When the run breaks off; ``trainer.state.exception`` says by what. ``on_fit_end`` follows."""
+        """When the run breaks off; ``trainer.state.exception`` says by what until ``fit`` is left. ``on_fit_end`` follows."""
 
     def save(self, trainer: Trainer) -> None:
         """Write what this callback keeps on disk; called in the loop's save phase, when somebody asked for it."""

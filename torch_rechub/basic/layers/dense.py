@@ -35,16 +35,26 @@ class Linear(nn.Linear):
 
     def _plain(self, input: Tensor) -> bool:
         both = input.device.type == self.weight.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32
-        return both and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu") and one_dnn_is_faster()
+        return (
+            both
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+            and not torch.is_autocast_enabled("cpu")
+            and one_dnn_is_faster()
+        )
 
 
 class _OneDNN(torch.autograd.Function):
     """``x @ w.T + b`` and its three gradients; a transpose is a view that oneDNN reads as it is."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return _product(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # apart from forward, as torch.func wants it
+        x, weight, _ = inputs
+        ctx.save_for_backward(x, weight)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -121,7 +121,7 @@ class Embedded:
                 f"(B, F, D) needs a SparseFeature or SequenceFeature; got {list(features)}. Ask with squeeze_dim=True for dense ones."
             )
         parts = self._parts(runs)
-        if len({(part.dim(), part.shape[-1]) for part in parts}) > 1:
+        if len({(part.dim(), int(part.shape[-1])) for part in parts}) > 1:
             raise ValueError(
                 "(B, F, D) needs features of one embed_dim and one kind of pooling; "
                 f"got {list(features)}. Make embed_dim equal, or ask with squeeze_dim=True."
