@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.torture.victim import KINDS, Window, digest_of, slow_disk, train
-from torch_rechub.basic.saves import SaveFolder
+from torch_rechub.storage.saves import SaveFolder
 
 ROOT = Path(__file__).parents[2]
 SLOW = 0.003  #: seconds that a call of a save waits at the most

@@ -15,9 +15,9 @@ import torch
 
 from torch_rechub.basic.callback import EMA, Callback, Checkpoint
 from torch_rechub.basic.features import SparseFeature
-from torch_rechub.basic.saves import SaveFolder
 from torch_rechub.data import DataGenerator
 from torch_rechub.models.ranking import DeepFM
+from torch_rechub.storage.saves import SaveFolder
 from torch_rechub.trainers import CTRTrainer
 
 N_EPOCH, N_ROW, BATCH = 2, 192, 32

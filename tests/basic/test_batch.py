@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_rechub.basic.batch import at_least_tiny, split_batch
-from torch_rechub.basic.packed import Layout, PackedFeatures
+from torch_rechub.basic.batch.packed import Layout, PackedFeatures
+from torch_rechub.basic.batch.parts import at_least_tiny, split_batch
 
 X = {"a": torch.tensor([1, 2])}
 

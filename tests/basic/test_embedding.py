@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFeature
 from torch_rechub.basic.initializers import Pretrained, RandomNormal
 from torch_rechub.basic.layers import EmbeddingLayer
-from torch_rechub.basic.packed import PackedFeatures
 from torch_rechub.data import Table
 
 LENGTH = 3

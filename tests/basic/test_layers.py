@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from torch_rechub.basic import layers
+from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFeature
-from torch_rechub.basic.packed import Layout, PackedFeatures
 
 #: layer name -> how to make it, shapes of its inputs without the batch, shape of its output without the batch, keys of its state
 RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[int, ...], str]] = {

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.basic.metric import AUC, GAUC
-from torch_rechub.basic.packed import Layout, PackedFeatures
 
 # Few distinct scores, so that ties are the rule; both zeros, both infinities, neighbours in float32.
 SCORES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 1e-45, 0.25, 0.5, 0.50000006, 1.0, 3e38, math.inf])

@@ -10,7 +10,7 @@ import stat
 import pytest
 import torch
 
-from torch_rechub.basic.storage import make_folder, save_weights, write_file, write_text
+from torch_rechub.storage.files import make_folder, save_weights, write_file, write_text
 
 OLD, NEW = {"w": torch.zeros(3)}, {"w": torch.arange(100_000.0)}
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_rechub.basic.callback import EarlyStopper
-from torch_rechub.basic.callback.stopping import Patience, Place, StopReason, WeightedMonitor, one_epoch_overfitting
+from torch_rechub.basic.callback.early_stopping import Patience, Place, StopReason, WeightedMonitor, one_epoch_overfitting
 from torch_rechub.basic.metric import auc_score, delong_test, grouped_bootstrap_test
 from torch_rechub.data import DataGenerator
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from torch_rechub.basic.callback import Callback, LearningRate
-from torch_rechub.basic.callback.scheduling import WarmUp
+from torch_rechub.basic.callback.schedules import WarmUp
 
 
 class Rates(Callback):

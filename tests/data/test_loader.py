@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_rechub.basic.packed import PackedFeatures
+from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.data import Table, TableLoader
 
 

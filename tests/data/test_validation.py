@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_rechub.basic import checks
-from torch_rechub.basic.checks import check_features, check_labels
+from torch_rechub.basic.batch import checks
+from torch_rechub.basic.batch.checks import check_features, check_labels
+from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFeature
-from torch_rechub.basic.packed import PackedFeatures
 from torch_rechub.data import Table, check_table
 
 FEATURES = (

@@ -10,9 +10,9 @@ import torch
 
 from torch_rechub.basic.callback import Callback, Checkpoint
 from torch_rechub.basic.features import DenseFeature, SparseFeature
-from torch_rechub.basic.saves import tensor_digest
 from torch_rechub.data import DataGenerator, TableLoader
 from torch_rechub.models.ranking import DeepFM
+from torch_rechub.storage.saves import tensor_digest
 from torch_rechub.trainers import CTRTrainer
 
 RANK, SIZE = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -9,8 +9,8 @@ from adam_oracle import backward, dense, dense_adam, make_gradients, make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torch_rechub.kernels.missed import MissedSteps
 from torch_rechub.optim import Adam, AdamW, use_kernels
-from torch_rechub.optim.missed import MissedSteps
 
 N_STEP = 250
 

@@ -10,9 +10,9 @@ from adam_oracle import backward, make_gradients, make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torch_rechub.kernels import AdamStep, kernels_for, numba_cpu, torch_any
+from torch_rechub.kernels.missed import MissedSteps
 from torch_rechub.optim import AdamW, clip_grad_norm_, use_kernels
-from torch_rechub.optim.kernels import AdamStep, kernels_for, numba_cpu, torch_any
-from torch_rechub.optim.missed import MissedSteps
 
 PATHS = [torch_any, numba_cpu]
 
@@ -108,7 +108,7 @@ import importlib.util as util, sys
 find = util.find_spec
 util.find_spec = lambda name, *rest: None if name == "numba" else find(name, *rest)
 import torch
-from torch_rechub.optim.kernels import kernels_for, use_kernels
+from torch_rechub.kernels import kernels_for, use_kernels
 assert kernels_for(torch.zeros(2, 2)).__name__.endswith("torch_any")
 assert "numba" not in sys.modules
 try:
@@ -125,7 +125,7 @@ def test_a_second_start_finds_the_compiled_kernels_on_disk():
     """A new process loads what an earlier one compiled."""
     code = """
 import torch
-from torch_rechub.optim.kernels import numba_cpu
+from torch_rechub.kernels import numba_cpu
 numba_cpu.unique(torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int32))
 print(sum(numba_cpu._first_seen.stats.cache_hits.values()))
 """

@@ -10,7 +10,7 @@ import torch
 import zoo
 
 from torch_rechub.basic.callback import Callback, Checkpoint
-from torch_rechub.basic.tree import split_tree
+from torch_rechub.storage.tree import split_tree
 from torch_rechub.trainers import CTRTrainer
 
 

@@ -11,7 +11,7 @@ import zoo
 from resuming import BreakAt, Broken, Recipe, assert_same, result
 
 from torch_rechub.basic.callback import Checkpoint, checkpoint
-from torch_rechub.basic.saves import SaveFolder
+from torch_rechub.storage.saves import SaveFolder
 
 
 def fit(folder, values=None, resume=None, *, own=None, **options):

@@ -21,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resuming import BreakAt, Broken, Recipe, assert_same, result
 
-from torch_rechub.basic import saves as saves_module
-from torch_rechub.basic import storage
-from torch_rechub.basic.background import Background
 from torch_rechub.basic.callback import Callback, Checkpoint
-from torch_rechub.basic.saves import DamagedSaveError, SaveFolder
-from torch_rechub.basic.tree import join_tree, split_tree
+from torch_rechub.storage import files as storage
+from torch_rechub.storage import saves as saves_module
+from torch_rechub.storage.background import Background
+from torch_rechub.storage.saves import DamagedSaveError, SaveFolder
+from torch_rechub.storage.tree import join_tree, split_tree
 
 STATE = {"w": torch.arange(2000.0), "step": 3, "names": ("a", 1)}
 FILES = ("tensors.safetensors", "state.json", "manifest.json")

@@ -13,9 +13,9 @@ import zoo
 from resuming import BreakAt, Broken, Recipe, assert_same, result
 
 from torch_rechub.basic.callback import EMA
-from torch_rechub.basic.saves import SaveFolder
 from torch_rechub.data import DataGenerator
 from torch_rechub.optim import SGD, AdamW, use_kernels
+from torch_rechub.storage.saves import SaveFolder
 from torch_rechub.trainers import CTRTrainer
 
 

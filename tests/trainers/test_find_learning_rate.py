@@ -11,8 +11,8 @@ import zoo
 from torch.utils.data import DataLoader
 
 from torch_rechub.basic.callback import Callback
+from torch_rechub.engine.find_learning_rate import _judge
 from torch_rechub.trainers import find_learning_rate
-from torch_rechub.trainers.find_learning_rate import _judge
 
 
 def state_of(trainer):

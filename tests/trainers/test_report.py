@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_rechub.basic.callback import Callback, EarlyStopper, Report
+from torch_rechub.report import Ending, report_page
+from torch_rechub.report.chart import draw_chart, thin, ticks
+from torch_rechub.report.text import escape
 from torch_rechub.trainers import History
-from torch_rechub.trainers.report import Ending, report_page
-from torch_rechub.trainers.report.chart import draw_chart, thin, ticks
-from torch_rechub.trainers.report.text import escape
 
 OPEN_ENDED = {"meta", "link", "img", "br"}
 

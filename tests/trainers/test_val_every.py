@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from torch_rechub.basic.callback import Callback
 from torch_rechub.data import TorchDataset
-from torch_rechub.trainers.check_times import CheckTimes
+from torch_rechub.engine.check_times import CheckTimes
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import torch
 import zoo
 
-from torch_rechub.basic import storage
 from torch_rechub.basic.callback import Callback, EarlyStopper, early_stopper
+from torch_rechub.storage import files as storage
 from torch_rechub.trainers import Trainer
 
 WORSE_THEN = [0.5, 0.7, 0.6, 0.65, 0.69, 0.1, 0.2, 0.3, 0.4, 0.1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from torch_rechub.basic.packed import PackedFeatures
+from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.data.frames import Array
 from torch_rechub.data.order import BatchOrder
 from torch_rechub.data.table import Table

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torch_rechub.basic.packed import Layout, PackedFeatures
+from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.data.frames import Array, is_frame, library, to_array, to_arrays
 
 __all__ = ["Rows", "Table"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch_rechub.basic.checks import check_features, check_labels
+from torch_rechub.basic.batch.checks import check_features, check_labels
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.table import Table
 

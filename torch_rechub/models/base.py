@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.basic.batch import at_least_tiny, split_batch
-from torch_rechub.basic.checks import check_labels
+from torch_rechub.basic.batch.checks import check_labels
+from torch_rechub.basic.batch.parts import at_least_tiny, split_batch
 from torch_rechub.types import Batch, Features, Scores
 
 __all__ = ["RankingModel"]

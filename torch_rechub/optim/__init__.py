@@ -1,11 +1,11 @@
 """Optimizers that treat embedding tables row by row: a step costs what its batch touches, with the mathematics of torch's own."""
 
+from torch_rechub.kernels import use_kernels
 from torch_rechub.optim.adagrad import Adagrad, RowWiseAdagrad
 from torch_rechub.optim.adam import Adam, AdamW
 from torch_rechub.optim.base import RowOptimizer
 from torch_rechub.optim.clip import clip_grad_norm_, clip_grad_value_
 from torch_rechub.optim.ftrl import FTRL
-from torch_rechub.optim.kernels import use_kernels
 from torch_rechub.optim.replace import row_wise
 from torch_rechub.optim.sgd import SGD
 

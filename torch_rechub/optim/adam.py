@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from torch_rechub.basic.layers.table import EmbeddingTable
-from torch_rechub.optim import missed
+from torch_rechub.kernels import AdamStep, kernels_for, missed
+from torch_rechub.kernels.missed import MissedSteps
 from torch_rechub.optim.base import RowOptimizer
-from torch_rechub.optim.kernels import AdamStep, kernels_for
-from torch_rechub.optim.missed import MissedSteps
 from torch_rechub.optim.rows import TableRows, eagerly
 
 __all__ = ["Adam", "AdamW"]
@@ -122,7 +121,7 @@ class Adam(RowOptimizer):
     """``torch.optim.Adam``, with embedding tables at the cost of the rows that a batch reads.
 
     Kingma and Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015, Algorithm 1. A row that no batch reads drifts by its momentum
-    under Adam; here it is brought up to date when it is read, to the same place (:mod:`torch_rechub.optim.missed`): on given gradients
+    under Adam; here it is brought up to date when it is read, to the same place (:mod:`torch_rechub.kernels.missed`): on given gradients
     the weights are closer to Adam's in exact numbers than those of torch in float32. Rates and betas may follow any schedule.
 
     Args:

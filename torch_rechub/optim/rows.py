@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_rechub.basic.layers.table import EmbeddingTable
-from torch_rechub.optim.kernels import kernels_for, torch_any
+from torch_rechub.kernels import kernels_for, torch_any
 
 __all__ = ["TableRows", "coalesced", "eagerly"]
 

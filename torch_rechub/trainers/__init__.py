@@ -1,10 +1,10 @@
 """Trainers: one loop, and for each task what its loss and metrics are."""
 
+from torch_rechub.basic.callback.history import History
+from torch_rechub.basic.callback.state import TrainerState
+from torch_rechub.engine.evaluation import evaluate, train_one_epoch
+from torch_rechub.engine.find_learning_rate import LearningRateFinding, find_learning_rate
 from torch_rechub.trainers.ctr_trainer import CTRTrainer
-from torch_rechub.trainers.evaluation import evaluate, train_one_epoch
-from torch_rechub.trainers.find_learning_rate import LearningRateFinding, find_learning_rate
-from torch_rechub.trainers.history import History
-from torch_rechub.trainers.state import TrainerState
 from torch_rechub.trainers.trainer import Trainer
 
 __all__ = [

@@ -11,27 +11,27 @@ import torch
 from torch import nn
 
 from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress, Report
+from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.learning_rate import Interval
+from torch_rechub.basic.callback.state import Requests, TrainerState
 from torch_rechub.basic.layers import EmbeddingTable
+from torch_rechub.basic.layers.parameters import split_parameters
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.basic.metric import MetricSpec
-from torch_rechub.basic.parameters import split_parameters
+from torch_rechub.engine.callback_list import CallbackList, with_built_ins
+from torch_rechub.engine.check_times import CheckTimes
+from torch_rechub.engine.describe import describe
+from torch_rechub.engine.device import resolve_device
+from torch_rechub.engine.distributed import join
+from torch_rechub.engine.evaluation import measure, predict_scores
+from torch_rechub.engine.facts import write_report
+from torch_rechub.engine.gradients import Gradients
+from torch_rechub.engine.inputs import check_arguments, check_parts
+from torch_rechub.engine.mean_loss import MeanLoss
+from torch_rechub.engine.replica import SharedGradients, replicate
+from torch_rechub.engine.scoring import Direction, Scoring
+from torch_rechub.engine.train_step import TrainStep
 from torch_rechub.optim import RowOptimizer, clip_grad_norm_, clip_grad_value_, row_wise
-from torch_rechub.trainers.callback_list import CallbackList, with_built_ins
-from torch_rechub.trainers.check_times import CheckTimes
-from torch_rechub.trainers.describe import describe
-from torch_rechub.trainers.device import resolve_device
-from torch_rechub.trainers.distributed import join
-from torch_rechub.trainers.evaluation import measure, predict_scores
-from torch_rechub.trainers.gradients import Gradients
-from torch_rechub.trainers.history import History
-from torch_rechub.trainers.inputs import check_arguments, check_parts
-from torch_rechub.trainers.mean_loss import MeanLoss
-from torch_rechub.trainers.replica import SharedGradients, replicate
-from torch_rechub.trainers.report import write_report
-from torch_rechub.trainers.scoring import Direction, Scoring
-from torch_rechub.trainers.state import Requests, TrainerState
-from torch_rechub.trainers.train_step import TrainStep
 from torch_rechub.types import FilePath
 
 if TYPE_CHECKING:

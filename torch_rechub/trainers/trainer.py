@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from torch_rechub.basic.callback import Checkpoint
+from torch_rechub.basic.callback.history import History
+from torch_rechub.basic.callback.state import Paused, Requests, TrainerState
+from torch_rechub.engine.batches import with_last
+from torch_rechub.engine.fingerprint import fingerprint
+from torch_rechub.engine.inputs import check_loaders, length_of
+from torch_rechub.engine.mean_loss import MeanLoss
+from torch_rechub.engine.resume import capture, find_save, take_up
+from torch_rechub.engine.run import Run
+from torch_rechub.engine.shares import begin_together, sharing
 from torch_rechub.trainers.assembly import Assembly
-from torch_rechub.trainers.batches import with_last
-from torch_rechub.trainers.fingerprint import fingerprint
-from torch_rechub.trainers.history import History
-from torch_rechub.trainers.inputs import check_loaders, length_of
-from torch_rechub.trainers.mean_loss import MeanLoss
-from torch_rechub.trainers.resume import capture, find_save, take_up
-from torch_rechub.trainers.run import Run
-from torch_rechub.trainers.shares import begin_together, sharing
-from torch_rechub.trainers.state import Paused, Requests, TrainerState
 from torch_rechub.types import FilePath
 
 __all__ = ["Trainer"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_rechub.basic.callback.base import Callback
-from torch_rechub.basic.parameters import table_names
+from torch_rechub.basic.layers.parameters import table_names
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_rechub.basic.background import Background
-from torch_rechub.basic.best_files import BestFiles
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
-from torch_rechub.basic.saves import SaveFolder, digest
-from torch_rechub.basic.storage import make_folder, save_safetensors, save_weights
-from torch_rechub.basic.tree import split_tree
+from torch_rechub.storage.background import Background
+from torch_rechub.storage.best_files import BestFiles
+from torch_rechub.storage.files import make_folder, save_safetensors, save_weights
+from torch_rechub.storage.saves import SaveFolder, digest
+from torch_rechub.storage.tree import split_tree
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer

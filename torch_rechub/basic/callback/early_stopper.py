@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch_rechub.basic.callback.base import Callback
-from torch_rechub.basic.callback.snapshot import copy_weights
-from torch_rechub.basic.callback.stopping import (
+from torch_rechub.basic.callback.early_stopping import (
     Check,
     Limits,
     Meaningful,
@@ -21,7 +20,8 @@ from torch_rechub.basic.callback.stopping import (
     check_together,
     fall_of,
 )
-from torch_rechub.basic.callback.stopping.numbers import finite, number, whole_number
+from torch_rechub.basic.callback.early_stopping.numbers import finite, number, whole_number
+from torch_rechub.basic.callback.snapshot import copy_weights
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer

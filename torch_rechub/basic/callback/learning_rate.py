@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from torch.optim import Optimizer, lr_scheduler
 
 from torch_rechub.basic.callback.base import Callback
-from torch_rechub.basic.callback.scheduling import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
+from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer

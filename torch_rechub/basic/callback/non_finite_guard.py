@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torch_rechub.basic.batch import Parts
+from torch_rechub.basic.batch.parts import Parts
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
-from torch_rechub.basic.storage import make_folder, write_file
+from torch_rechub.storage.files import make_folder, write_file
 
 if TYPE_CHECKING:
     from torch_rechub.trainers.trainer import Trainer

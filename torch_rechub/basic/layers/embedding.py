@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.basic.checks import check_features
+from torch_rechub.basic.batch.checks import check_features
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_rechub.basic.batch.packed import id_matrix, number_matrix
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature, SequenceFeature, SparseFeature
 from torch_rechub.basic.layers.table import EmbeddingTable
-from torch_rechub.basic.packed import id_matrix, number_matrix
 from torch_rechub.types import Features
 
 __all__ = ["Embedded", "LookupPlan"]

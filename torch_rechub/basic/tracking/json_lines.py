@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, plain
+from torch_rechub.storage import append_line
 from torch_rechub.types import FilePath
 
 __all__ = ["JsonLinesLogger"]
@@ -46,5 +47,4 @@ class JsonLinesLogger(BaseLogger):
         """Nothing is pending: a line is with the operating system when it is written."""
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(record)) + "\n")
+        append_line(self.path, json.dumps(plain(record)))

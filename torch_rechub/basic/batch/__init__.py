@@ -1,0 +1,7 @@
+"""What flows: a batch in its parts, many columns packed into few tensors, and the validation of their values."""
+
+from torch_rechub.basic.batch.checks import check_features, check_labels
+from torch_rechub.basic.batch.packed import Layout, PackedFeatures
+from torch_rechub.basic.batch.parts import Parts, at_least_tiny, split_batch
+
+__all__ = ["Layout", "PackedFeatures", "Parts", "at_least_tiny", "check_features", "check_labels", "split_batch"]

@@ -1,0 +1,168 @@
+"""Wrong input becomes one clear error before it changes a weight: ids beyond the vocabulary, numbers that are none, labels out of range.
+
+On the CPU a packed batch passes by two looks at whole matrices; only where a look finds something are its features gone through
+one by one, to name the culprit. On CUDA nothing waits for the device: the conditions are asserted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+from torch_rechub.basic.batch.check_plan import plan_for
+from torch_rechub.basic.batch.packed import PackedFeatures
+from torch_rechub.basic.features import DenseFeature, Feature, SequenceFeature, SparseFeature
+from torch_rechub.types import Features
+
+__all__ = ["check_features", "check_labels"]
+
+_FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
+
+
+def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the batch") -> None:
+    """Whether ``x`` holds what ``features`` say, before a table is read by its ids.
+
+    Args:
+        x: a batch or a whole table, as a mapping or packed. Its other columns may hold anything.
+        features: what a model reads. Pass the same tuple each time: what is worked out for it is kept.
+        rows_of: what the row number of an error counts in; "" for a whole table.
+
+    Raises:
+        ValueError: when a feature is missing or of the wrong shape, an id is not whole, negative or beyond the vocabulary,
+            or a dense value is not finite. On CUDA and in compiled code wrong values surface as a device-side assertion.
+
+    Example:
+        >>> check_features({"city": torch.tensor([3, 25])}, [SparseFeature("city", vocab_size=20)])
+        Traceback (most recent call last):
+        ValueError: SparseFeature 'city': ids must be < vocab_size=20; got 25 at row 1 of the batch. Use vocab_size=26 or re-encode from 0.
+    """
+    if _is_exporting():
+        return  # an exported model holds tensor operations alone
+    if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"x must be a mapping of columns, {{name: tensor}}; got {type(x).__name__}.")
+    if isinstance(x, PackedFeatures):
+        plan = plan_for(x.layout, features)
+        if _must_not_wait(x.ids):
+            plan.assert_later(x)
+            features = plan.others
+        elif x.ids.is_cpu and plan.surely_fine(x):
+            features = plan.others
+    for feature in features:
+        _check_one(feature, _column(x, feature), rows_of)
+
+
+def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, rows_of: str = "the batch") -> None:
+    """Whether labels are finite, and in [0, 1] where they say yes or no; whether weights are finite and >= 0.
+
+    Args:
+        y: labels, ``(B,)`` or ``(B, T)``.
+        weight: row weights, ``(B,)``.
+        binary: labels must lie in [0, 1].
+        rows_of: what the row number of an error counts in; "" for a whole table.
+
+    Raises:
+        ValueError: when they are not. On CUDA it surfaces as a device-side assertion.
+
+    Example:
+        >>> check_labels(torch.tensor([0.0, 2.0]))
+        Traceback (most recent call last):
+        ValueError: Labels must lie in [0, 1]; got 2 at row 1 of the batch. Map them to 0 and 1, or use a criterion that takes such labels.
+    """
+    if _is_exporting():
+        return
+    if weight is not None:
+        remedy = "Give 0 to a row that should not count."
+        _require(lambda v: (v >= 0) & v.isfinite(), weight, "Row weights must be finite and >= 0", remedy, rows_of)
+    if binary and not _must_not_wait(y) and y.numel():
+        lowest, highest = y.aminmax()  # NaN if there is one, which no comparison lets pass
+        if lowest.item() >= 0 and highest.item() <= 1:
+            return
+    remedy = "Drop or fill such rows."
+    _require(torch.isfinite, y, "Labels must be finite", remedy, rows_of)
+    if binary:
+        remedy = "Map them to 0 and 1, or use a criterion that takes such labels."
+        _require(lambda v: (v >= 0) & (v <= 1), y, "Labels must lie in [0, 1]", remedy, rows_of)
+
+
+#: torch < 2.7 cannot tell exporting from compiling: there neither is checked.
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+def _must_not_wait(values: Tensor) -> bool:
+    """Whether reading a result would make the host wait for the device, or break a compiled graph."""
+    return values.is_cuda or torch.compiler.is_compiling()
+
+
+def _column(x: Features, feature: Feature) -> Tensor:
+    """The column of a feature, of the shape that it must have."""
+    what = f"{type(feature).__name__} '{feature.name}'"
+    if feature.name not in x:
+        close = get_close_matches(feature.name, list(x), n=1)
+        remedy = f"Did you mean '{close[0]}'?" if close else "Add it."
+        raise ValueError(f"{what}: x must have this column; it has {_listed(x)}. {remedy}")
+    column = x[feature.name]
+    width = column.shape[1] if column.dim() == 2 else 1
+    if isinstance(feature, SequenceFeature):
+        fine, must, remedy = column.dim() == 2, "one list of ids a row, (rows, length)", "Pad it with pad_sequences, or use SparseFeature"
+    elif isinstance(feature, SparseFeature):
+        fine, must, remedy = column.dim() == 1, "one id a row, (rows,)", "Flatten it, or use SequenceFeature"
+    else:
+        fine = column.dim() in (1, 2) and width == feature.embed_dim
+        must, remedy = f"embed_dim={feature.embed_dim} numbers a row", f"Use embed_dim={width}"
+    if not fine:
+        raise ValueError(f"{what}: must be {must}; got shape {tuple(column.shape)}. {remedy}.")
+    return column
+
+
+def _listed(x: Features) -> str:
+    names = list(x)
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _check_one(feature: Feature, column: Tensor, rows_of: str) -> None:
+    what = f"{type(feature).__name__} '{feature.name}'"
+    if isinstance(feature, DenseFeature):
+        if column.is_floating_point():
+            remedy = "Fill missing values before they are batched, for example with the column's mean."
+            _require(torch.isfinite, column, f"{what}: values must be finite", remedy, rows_of)
+        return
+    if column.is_floating_point():
+        remedy = f"Encode it as ids from 0, or use DenseFeature('{feature.name}')."
+        _require(lambda v: (v == v.floor()) & v.isfinite(), column, f"{what}: ids must be whole numbers", remedy, rows_of)
+        if feature.vocab_size > _FLOAT32_WHOLE and column.dtype == torch.float32:
+            remedy = "Pass the column as integers: larger ids may have been rounded."
+            _require(lambda v: v < _FLOAT32_WHOLE, column, f"{what}: ids in a float column must be < {_FLOAT32_WHOLE}", remedy, rows_of)
+    _check_range(feature, what, column, rows_of)
+
+
+def _check_range(feature: SparseFeature | SequenceFeature, what: str, ids: Tensor, rows_of: str) -> None:
+    size = feature.vocab_size
+    if ids.numel() == 0:
+        return
+    if _must_not_wait(ids):
+        torch._assert_async(((ids >= 0) & (ids < size)).all(), f"{what}: ids must be >= 0 and < vocab_size={size}")
+        return
+    lowest, highest = (int(end.item()) for end in ids.aminmax())
+    if lowest < 0:
+        _require(lambda v: v >= 0, ids, f"{what}: ids must be >= 0", "Re-encode from 0; a missing value takes an id of its own.", rows_of)
+    if highest >= size:
+        remedy = f"Use vocab_size={highest + 1} or re-encode from 0."
+        _require(lambda v: v < size, ids, f"{what}: ids must be < vocab_size={size}", remedy, rows_of)
+
+
+def _require(test: Callable[[Tensor], Tensor], values: Tensor, must: str, remedy: str, rows_of: str) -> None:
+    """An error that names the first row with a value that fails ``test``."""
+    good = test(values)
+    if _must_not_wait(values):
+        torch._assert_async(good.all(), must)
+        return
+    if good.all():
+        return
+    first = int(good.flatten().logical_not().nonzero()[0])
+    row = first // max(values[0].numel(), 1)
+    value = values.flatten()[first].item()
+    shown = str(int(value)) if float(value).is_integer() else f"{value:.7g}"
+    raise ValueError(f"{must}; got {shown} at row {row}{' of ' + rows_of if rows_of else ''}. {remedy}")

@@ -1,7 +1,0 @@
-"""The parts of a schedule, one idea a file; ``LearningRate`` puts them together."""
-
-from torch_rechub.basic.callback.scheduling.group_rates import GroupOf, Schedulers, scale_scheduler
-from torch_rechub.basic.callback.scheduling.recipe import Interval, SchedulerRecipe
-from torch_rechub.basic.callback.scheduling.warm_up import WarmUp
-
-__all__ = ["GroupOf", "Interval", "SchedulerRecipe", "Schedulers", "WarmUp", "scale_scheduler"]

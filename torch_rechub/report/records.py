@@ -1,0 +1,58 @@
+"""The records of a run as plain values: what curves and pages are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, overload
+
+__all__ = ["Records"]
+
+
+class Records:
+    """A list of records, one dict each, with the name of the metric that decides.
+
+    Args:
+        monitor: the metric that decides; None where there is none.
+
+    Attributes:
+        records: the dicts, in order.
+        stop_reason: why training stopped before its last epoch, or None.
+
+    Example:
+        >>> records = Records(monitor="auc")
+        >>> records.append({"epoch": 1, "step": 10, "auc": 0.71, "is_best": True})
+        >>> records["auc"], records.best["step"], len(records)
+        ([0.71], 10, 1)
+    """
+
+    def __init__(self, monitor: str | None = None) -> None:
+        self.monitor = monitor
+        self.stop_reason: str | None = None
+        self.records: list[dict[str, Any]] = []
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record."""
+        self.records.append(record)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, key: str) -> list[Any]: ...
+    def __getitem__(self, key: int | str) -> Any:
+        """One record by its position, or one column by its name (None where a record lacks it)."""
+        if isinstance(key, str):
+            if self.records and not any(key in record for record in self.records):
+                raise KeyError(f"{key!r}; the history has {sorted({name for record in self.records for name in record})}")
+            return [record.get(key) for record in self.records]
+        return self.records[key]
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The record of the best validation; None where no validation had a finite value."""
+        return next((record for record in reversed(self.records) if record.get("is_best")), None)
