@@ -1,4 +1,4 @@
-"""The metrics of single rows against scikit-learn and against their formulas written out."""
+"""The metrics of single rows against scikit-learn and against their formulas."""
 
 import math
 
@@ -24,12 +24,12 @@ def value(metric, y, p, w=None, dtype=torch.float64):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @given(rows=ROWS, weighted=st.booleans())
 def test_logloss_is_that_of_scikit_learn(dtype, rows, weighted):
-    """Log loss clips and averages as scikit-learn does, certain predictions included."""
+    """Log loss equals that of scikit-learn, also for predictions of exactly 0 and 1."""
     y, p, w = (list(column) for column in zip(*rows, strict=True))
     w = w if weighted else None
     numpy_p = np.array(p, np.float32 if dtype == torch.float32 else np.float64)
-    wanted = sk.log_loss(y, numpy_p, sample_weight=w)
-    assert value(LogLoss(), y, p, w, dtype) == pytest.approx(wanted, rel=2e-6 if dtype == torch.float32 else 1e-12, abs=1e-15)
+    expected = sk.log_loss(y, numpy_p, sample_weight=w)
+    assert value(LogLoss(), y, p, w, dtype) == pytest.approx(expected, rel=2e-6 if dtype == torch.float32 else 1e-12, abs=1e-15)
 
 
 @given(rows=ROWS, weighted=st.booleans())
@@ -39,7 +39,7 @@ def test_errors_and_accuracy_are_those_of_scikit_learn(rows, weighted):
     w = w if weighted else None
     assert value(RMSE(), y, p, w) == pytest.approx(math.sqrt(sk.mean_squared_error(y, p, sample_weight=w)), rel=1e-12)
     assert value(MAE(), y, p, w) == pytest.approx(sk.mean_absolute_error(y, p, sample_weight=w), rel=1e-12)
-    hard = [int(each > 0.3) for each in p]
+    hard = [int(score > 0.3) for score in p]
     assert value(Accuracy(0.3), y, p, w) == pytest.approx(sk.accuracy_score(y, hard, sample_weight=w), rel=1e-12)
 
 
@@ -58,50 +58,50 @@ def test_normalized_entropy_and_calibration_follow_their_formulas(rows):
     ("dtype", "eps"), [(torch.float32, 2**-23), (torch.float64, 2**-52), (torch.float16, 2**-23), (torch.bfloat16, 2**-23)]
 )
 def test_logloss_of_a_certain_error_is_finite(dtype, eps):
-    """Certain and wrong costs -log(eps) of the precision of the scores; what is below float32 is widened to it first."""
+    """A wrong prediction of 0 or 1 costs -log(eps) of the scores' precision; half precision is first converted to float32."""
     assert value(LogLoss(), [1, 0], [0.0, 1.0], dtype=dtype) == pytest.approx(-math.log(eps), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", [LogLoss, NormalizedEntropy])
 @pytest.mark.parametrize(("y", "p"), [([1, 0], [1.5, 0.2]), ([1, 0], [0.5, -0.1]), ([1, -1], [0.5, 0.5])])
-def test_logloss_refuses_logits_and_strange_labels(kind, y, p):
-    """Numbers outside [0, 1] are logits or labels of another kind, and clipping them would hide it."""
+def test_logloss_refuses_values_outside_the_unit_interval(kind, y, p):
+    """Predictions and labels outside [0, 1] are an error; clipping would hide it."""
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         value(kind(), y, p)
 
 
 def test_logloss_takes_soft_labels():
-    """A label of one half is half a positive."""
+    """A label of 0.5 counts half as positive and half as negative."""
     assert value(LogLoss(), [0.5], [0.25]) == pytest.approx(-(math.log(0.25) + math.log(0.75)) / 2)
 
 
 def test_accuracy_refuses_labels_that_are_not_binary():
-    """A label that is neither 0 nor 1 can never be predicted right."""
+    """A label that is neither 0 nor 1 is an error."""
     with pytest.raises(ValueError, match="only 0 and 1"):
         value(Accuracy(), [1.0, 0.5], [0.9, 0.5])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_accuracy_counts_the_threshold_itself_as_zero(dtype):
-    """A prediction of exactly the threshold, in the precision of the scores, is no positive."""
+    """A prediction equal to the threshold, in the precision of the scores, counts as 0."""
     assert value(Accuracy(0.3), [0, 0, 0, 1], [0.3] * 4, dtype=dtype) == 0.75
 
 
 @pytest.mark.parametrize(("metric", "y"), [(NormalizedEntropy(), [1, 1]), (NormalizedEntropy(), [0, 0]), (Calibration(), [0, 0])], ids=repr)
-def test_ratios_with_nothing_to_divide_by_are_nan_and_logged(metric, y, caplog):
+def test_ratios_with_a_denominator_of_zero_are_nan_and_logged(metric, y, caplog):
     """A ratio whose denominator is 0 is NaN and a logged warning, not an exception."""
     assert math.isnan(value(metric, y, [0.5, 0.5]))
     assert metric.name in caplog.text
 
 
 def test_means_of_zero_weight_are_nan_and_logged(caplog):
-    """Rows that all weigh nothing have no mean."""
+    """If all row weights are 0, the mean is NaN, with a logged warning."""
     assert math.isnan(value(MAE(), [1, 0], [0.5, 0.5], [0.0, 0.0]))
     assert "weights sum to 0" in caplog.text
 
 
 def test_means_do_not_lose_small_rows_among_many():
-    """The sums are exact: a hundred thousand thirds and one large error do not round each other away."""
+    """The sums are exact: small errors are not lost beside large ones."""
     metric = MAE()
     for _ in range(10):
         metric.update(torch.zeros(1), torch.tensor([1e15], dtype=torch.float64))
@@ -110,5 +110,5 @@ def test_means_do_not_lose_small_rows_among_many():
 
 
 def test_errors_of_infinite_predictions_are_infinite():
-    """An infinite prediction is an infinite error, without an exception on the way."""
+    """An infinite prediction gives an infinite error and no exception."""
     assert value(RMSE(), [1, 0], [math.inf, -math.inf]) == value(MAE(), [1, 0], [math.inf, 0.0]) == math.inf

@@ -1,18 +1,21 @@
-"""The records of a run as plain values: what curves and pages are made from."""
+"""The records of a run as plain values. Curves and pages are drawn from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, overload
 
-__all__ = ["Records"]
+__all__ = ["RECORD_FIELDS", "Records"]
+
+#: The names that a record uses for fields other than metrics; a metric of such a name would overwrite the field.
+RECORD_FIELDS = ("epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict", "monitored")
 
 
 class Records:
-    """A list of records, one dict each, with the name of the metric that decides.
+    """A list of records and the name of the monitored metric. Each record is a dict.
 
     Args:
-        monitor: the metric that decides; None where there is none.
+        monitor: the name of the monitored metric; None without one.
 
     Attributes:
         records: the dicts, in order.
@@ -31,7 +34,7 @@ class Records:
         self.records: list[dict[str, Any]] = []
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a record."""
+        """Append a record."""
         self.records.append(record)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -45,10 +48,10 @@ class Records:
     @overload
     def __getitem__(self, key: str) -> list[Any]: ...
     def __getitem__(self, key: int | str) -> Any:
-        """One record by its position, or one column by its name (None where a record lacks it)."""
+        """A record by its position, or a column by its name, with None for each record without this field."""
         if isinstance(key, str):
             if self.records and not any(key in record for record in self.records):
-                raise KeyError(f"{key!r}; the history has {sorted({name for record in self.records for name in record})}")
+                raise KeyError(f"{key!r}; the history has the columns {sorted({name for record in self.records for name in record})}")
             return [record.get(key) for record in self.records]
         return self.records[key]
 

@@ -1,4 +1,4 @@
-"""Metrics: streaming ones that merge exactly, and the plain functions of the existing package."""
+"""Metrics: streaming metrics that merge exactly, and plain functions under the names of the existing package."""
 
 from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.base import Metric
@@ -14,7 +14,7 @@ from torch_rechub.basic.metric.registry import MetricSpec, get_metric
 from torch_rechub.basic.metric.topk import hit_score, mrr_score, ndcg_score, precision_score, recall_score, topk_metrics
 
 __all__ = [
-    # streaming
+    # streaming metrics
     "Metric",
     "MeanMetric",
     "FunctionMetric",
@@ -33,7 +33,7 @@ __all__ = [
     "gauc_score",
     "get_user_pred",
     "log_loss",
-    # whether one AUC is really larger than another
+    # tests of the difference of two AUCs
     "delong_test",
     "delong_variance",
     "DeLongResult",

@@ -1,4 +1,4 @@
-"""Columns that grow batch by batch: what every metric keeps between ``update`` and ``compute``."""
+"""The columns that a metric stores between ``update`` and ``compute``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import Tensor
 
 __all__ = ["Chunks"]
 
-#: So many small chunks are joined into one, so that a million tiny batches do not become a million tiny tensors.
-PACK_EVERY = 1024
+#: After this number of batches, their tensors are concatenated, so that many small batches do not become many small tensors.
+CONCATENATE_EVERY = 1024
 
 
 class Chunks:
-    """Named columns, kept as the batches brought them, on the device that brought them; nothing waits for that device until they are read.
+    """Named columns, stored batch by batch on the batch's device. The host waits for the device only when the columns are read.
 
-    A column that a chunk lacks is 1 there: an unweighted batch among weighted ones has weight 1. Tensors are shared, never changed.
+    A chunk holds the columns of one batch or of several. A column that a chunk does not have is filled with 1: an unweighted batch among
+    weighted ones has the weight 1. Chunks may share tensors, which are never changed.
 
     Example:
         >>> chunks = Chunks()
@@ -28,37 +29,37 @@ class Chunks:
     """
 
     def __init__(self, columns: Mapping[str, Tensor] | None = None) -> None:
-        self._packed: list[Mapping[str, Tensor]] = [columns] if columns else []
+        self._joined: list[Mapping[str, Tensor]] = [columns] if columns else []
         self._recent: list[Mapping[str, Tensor]] = []
 
     def append(self, chunk: Mapping[str, Tensor]) -> None:
-        """Add one batch: columns of one length."""
+        """Add one batch, whose columns have one length."""
         self._recent.append(chunk)
-        if len(self._recent) >= PACK_EVERY:
-            self._pack()
+        if len(self._recent) >= CONCATENATE_EVERY:
+            self._join_recent()
 
     def extend(self, other: Chunks) -> None:
-        """Add all that ``other`` holds, after what is here; ``other`` stays as it is."""
-        self._pack()
-        self._packed, self._recent = [*self._packed, *other._packed], list(other._recent)
+        """Add all chunks of ``other`` at the end. ``other`` is not changed."""
+        self._join_recent()
+        self._joined, self._recent = [*self._joined, *other._joined], list(other._recent)
 
     def table(self) -> dict[str, Tensor]:
-        """Every column in one piece, on the CPU; empty when no batch came."""
-        self._pack()
-        return _joined(self._packed, torch.device("cpu"))
+        """Every column as one tensor on the CPU; an empty dict if there are no batches."""
+        self._join_recent()
+        return _concatenate(self._joined, torch.device("cpu"))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """:meth:`table` as numpy arrays."""
         return {name: column.numpy() for name, column in self.table().items()}
 
-    def _pack(self) -> None:
+    def _join_recent(self) -> None:
         if self._recent:
             device = next(iter(self._recent[-1].values())).device
-            self._packed.append(_joined(self._recent, device))
+            self._joined.append(_concatenate(self._recent, device))
             self._recent = []
 
 
-def _joined(chunks: Iterable[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+def _concatenate(chunks: Iterable[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
     chunks = list(chunks)
     names = dict.fromkeys(name for chunk in chunks for name in chunk)
     return {name: torch.cat([_column(chunk, name).to(device) for chunk in chunks]) for name in names}

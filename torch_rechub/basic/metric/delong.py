@@ -1,12 +1,12 @@
-"""Is one AUC really larger than another? DeLong's test for two scores of the same rows, by one sort for each.
+"""DeLong's test of the difference of two AUCs, for two scores of the same rows. It sorts each score once.
 
-The AUC is the mean of *placements*: of each positive row, the share of negative rows below it, ties counted half (``V10``); of each
-negative row, the share of positive rows above it (``V01``). Its variance is ``S10 / m + S01 / n``, with the sample (co)variances S of the
-placements of m positive and n negative rows: DeLong, DeLong & Clarke-Pearson, *Comparing the Areas under Two or More Correlated Receiver
-Operating Characteristic Curves*, Biometrics 1988, eqs. 4-7. Sun & Xu, *Fast Implementation of DeLong's Algorithm*, IEEE Signal Processing
-Letters 2014, find the placements from midranks in O((m + n) log(m + n)); here they are counted along one sort, which gives the same
-numbers. The variance of a difference is that of the placements' differences, which is the same as V_aa + V_bb - 2 V_ab and exactly 0 where
-both scores order the rows alike.
+The AUC is the mean of *placements*. The placement of a positive row is the share of negative rows with a lower score (``V10``), that of a
+negative row is the share of positive rows with a higher score (``V01``); ties count half. The variance of the AUC is ``S10 / m + S01 /
+n``, with the sample (co)variances S of the placements of m positive and n negative rows: DeLong, DeLong & Clarke-Pearson, *Comparing the
+Areas under Two or More Correlated Receiver Operating Characteristic Curves*, Biometrics 1988, eqs. 4-7. Sun & Xu, *Fast Implementation of
+DeLong's Algorithm*, IEEE Signal Processing Letters 2014, compute the placements from midranks in O((m + n) log(m + n)). Here they are
+counted in sorted order, with the same result. The variance of the difference is computed from the differences of the placements. It
+equals V_aa + V_bb - 2 V_ab, and it is exactly 0 if both scores give the same order of the rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["DeLongResult", "delong_test", "delong_variance"]
 
 
 class DeLongResult(NamedTuple):
-    """Two AUCs on the same rows, and how surely they differ."""
+    """Two AUCs on the same rows, and the test of their difference."""
 
     auc_a: float
     auc_b: float
@@ -36,13 +36,13 @@ def delong_variance(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
 
     Args:
         y: labels, 0 and 1.
-        p: scores; any that are NaN make both results NaN.
+        p: scores; if one is NaN, both results are NaN.
 
     Shape:
         ``(N,)`` each.
 
     Returns:
-        ``(auc, variance)``: both NaN without rows of both classes, the variance alone with a single row of one class.
+        ``(auc, variance)``. Both are NaN unless both classes have rows. The variance is NaN if a class has a single row.
 
     Raises:
         ValueError: when a label is neither 0 nor 1, or the lengths differ.
@@ -52,26 +52,26 @@ def delong_variance(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
         >>> round(auc, 4), round(variance, 4)  # placements 1, 1, 1/2 and 2/3, 1
         (0.8333, 0.0556)
     """
-    ups, downs = _placements(y, p)
-    return _area(ups, downs), _variance(ups, downs, len(ups), len(downs))
+    positives, negatives = _placements(y, p)
+    return _area(positives, negatives), _variance(positives, negatives, len(positives), len(negatives))
 
 
 def delong_test(y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray) -> DeLongResult:
-    """The paired test that two scores of the same rows have the same AUC; rows are taken to be independent of each other.
+    """The paired test that two scores of the same rows have the same AUC. It assumes that the rows are independent of each other.
 
-    ``z = (A_a - A_b) / sqrt(V_aa + V_bb - 2 V_ab)`` is compared with the normal distribution. Scores that order the rows alike give
-    difference 0 and p-value 1. A difference whose estimated variance is 0 (both perfect orders of a few rows, say) has an infinite z.
+    ``z = (A_a - A_b) / sqrt(V_aa + V_bb - 2 V_ab)`` is compared with the normal distribution. Scores that give the same order of
+    the rows have the difference 0 and the p-value 1. If the estimated variance is 0 and the difference is not, z is infinite.
 
     Args:
         y: labels, 0 and 1.
-        p_a: the one model's scores.
-        p_b: the other's.
+        p_a: the scores of the first model.
+        p_b: the scores of the second model.
 
     Shape:
         ``(N,)`` each.
 
     Returns:
-        The areas, their difference, z and the two-sided p-value; z and p-value are NaN where the variances are.
+        The areas, their difference, z and the two-sided p-value. z and the p-value are NaN if a variance is NaN.
 
     Raises:
         ValueError: as :func:`delong_variance`.
@@ -83,35 +83,35 @@ def delong_test(y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray) -> DeLongResult
         >>> result.difference, round(result.p_value, 3)
         (0.3125, 0.114)
     """
-    (ups_a, downs_a), (ups_b, downs_b) = _placements(y, p_a), _placements(y, p_b)
-    variance = _variance(ups_a - ups_b, downs_a - downs_b, len(ups_a), len(downs_a))
-    return compared(_area(ups_a, downs_a), _area(ups_b, downs_b), variance)
+    (positives_a, negatives_a), (positives_b, negatives_b) = _placements(y, p_a), _placements(y, p_b)
+    variance = _variance(positives_a - positives_b, negatives_a - negatives_b, len(positives_a), len(negatives_a))
+    return normal_test(_area(positives_a, negatives_a), _area(positives_b, negatives_b), variance)
 
 
-def compared(auc_a: float, auc_b: float, variance: float) -> DeLongResult:
-    """The result of a normal test, given the variance of the difference; equal areas of no variance differ in nothing."""
+def normal_test(auc_a: float, auc_b: float, variance: float) -> DeLongResult:
+    """The test of the difference against the normal distribution, given its variance. If both are 0, z is 0."""
     difference = auc_a - auc_b
-    sure = math.copysign(math.inf, difference) if difference else 0.0
-    z = difference / math.sqrt(variance) if variance != 0 else sure
+    z_without_variance = math.copysign(math.inf, difference) if difference else 0.0
+    z = difference / math.sqrt(variance) if variance != 0 else z_without_variance
     return DeLongResult(auc_a, auc_b, difference, z, math.erfc(abs(z) / math.sqrt(2)))
 
 
-def _area(ups: np.ndarray, downs: np.ndarray) -> float:
-    """From integer counts, so that an area is one rounded division, as in :mod:`torch_rechub.basic.metric.pairs`."""
-    if not len(ups) or not len(downs) or np.isnan(ups[0]):
+def _area(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """The area from integer counts: it has the rounding error of one division, as in :mod:`torch_rechub.basic.metric.pairs`."""
+    if not len(positives) or not len(negatives) or np.isnan(positives[0]):
         return math.nan
-    return int(ups.sum()) / (2 * len(ups) * len(downs))
+    return int(positives.sum()) / (2 * len(positives) * len(negatives))
 
 
-def _variance(ups: np.ndarray, downs: np.ndarray, n_up: int, n_down: int) -> float:
-    """``S10 / m + S01 / n`` of counts that are twice n and twice m times the placements."""
-    if n_up < 2 or n_down < 2:
+def _variance(positives: np.ndarray, negatives: np.ndarray, m: int, n: int) -> float:
+    """``S10 / m + S01 / n``, from counts that are 2n times the placements V10 and 2m times the placements V01."""
+    if m < 2 or n < 2:
         return math.nan
-    return float(ups.var(ddof=1) / (4 * n_down**2 * n_up) + downs.var(ddof=1) / (4 * n_up**2 * n_down))
+    return float(positives.var(ddof=1) / (4 * n**2 * m) + negatives.var(ddof=1) / (4 * m**2 * n))
 
 
 def _placements(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Twice n times V10 of the positive rows ``(m,)`` and twice m times V01 of the negative ones ``(n,)``: integers, or NaN."""
+    """2n times V10 of the positive rows, ``(m,)``, and 2m times V01 of the negative rows, ``(n,)``: integers, or NaN."""
     y, p = np.asarray(y), np.asarray(p)
     check_rows("DeLong", y, p, None)
     positive = y.astype(bool)
@@ -119,11 +119,12 @@ def _placements(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts = np.full(len(p), np.nan)
         return counts[positive], counts[~positive]
     order = np.argsort(p)
-    scores, up = p[order], positive[order].astype(np.int64)
-    starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))  # of runs of equal scores
-    ups, downs = np.add.reduceat(up, starts), np.add.reduceat(1 - up, starts)
-    below, above = 2 * np.cumsum(downs) - downs, 2 * (ups.sum() - np.cumsum(ups)) + ups
+    scores, label = p[order], positive[order].astype(np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))  # first row of each run of equal scores
+    positives, negatives = np.add.reduceat(label, starts), np.add.reduceat(1 - label, starts)
+    lower = 2 * np.cumsum(negatives) - negatives
+    higher = 2 * (positives.sum() - np.cumsum(positives)) + positives
     lengths = np.diff(starts, append=len(p))
     counts = np.empty(len(p), np.int64)
-    counts[order] = np.where(up == 1, np.repeat(below, lengths), np.repeat(above, lengths))
+    counts[order] = np.where(label == 1, np.repeat(lower, lengths), np.repeat(higher, lengths))
     return counts[positive], counts[~positive]

@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from torch_rechub.basic.metric.base import Metric, copied
+from torch_rechub.basic.metric.base import Metric, clone_columns
 from torch_rechub.types import Features
 
 __all__ = ["FunctionMetric"]
 
 
 class FunctionMetric(Metric):
-    """A function of all labels and all predictions: it is called once each ``compute``, never by batch. Row weights do not reach it.
+    """A function of all labels and all predictions. Each ``compute`` calls it once, with all rows. It does not receive the row weights.
 
     Args:
-        fn: takes two 1-D numpy arrays ``(y_true, y_pred)`` and returns one number.
-        name: the metric's name; None takes the function's own, or "metric" where it has none of use (a lambda, a partial, an object).
-        higher_is_better: the direction, which only the caller knows.
+        fn: a function of two 1-D numpy arrays ``(y_true, y_pred)`` that returns one number.
+        name: the metric's name. None uses the name of the function, or "metric" if it has no valid name (a lambda, a partial, an object).
+        higher_is_better: whether a higher value is better.
 
     Raises:
         TypeError: when ``fn`` cannot be called; at ``compute``, when it returns anything but one number.
@@ -42,27 +42,27 @@ class FunctionMetric(Metric):
         if not callable(fn):
             raise TypeError(f"FunctionMetric: fn must be a function of (y_true, y_pred); got {fn!r}.")
         self.fn = fn
-        self.name = name or _name_of(fn)
+        self.name = name or _function_name(fn)
         self.higher_is_better = higher_is_better
 
     def keep(self, y_true: Tensor, y_pred: Tensor, weight: Tensor | None, x: Features | None) -> Mapping[str, Tensor]:
-        """The rows themselves."""
-        return copied(y_true=y_true, y_pred=y_pred)
+        """All labels and predictions of the batch."""
+        return clone_columns(y_true=y_true, y_pred=y_pred)
 
     def compute(self) -> float:
-        """What the function says of all rows seen."""
-        kept = self._kept.arrays()
-        if not kept:
-            return self.undefined("it has seen no rows")
-        answer = self.fn(kept["y_true"], kept["y_pred"])
-        if isinstance(answer, np.ndarray) and answer.size == 1:
-            answer = answer.item()
+        """The function's value for all rows."""
+        rows = self._chunks.arrays()
+        if not rows:
+            return self.undefined("there are no rows")
+        value = self.fn(rows["y_true"], rows["y_pred"])
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.item()
         try:
-            return float(answer)
+            return float(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{self.name}: the function must return one number; got {type(answer).__name__}: {answer!r}.") from error
+            raise TypeError(f"{self.name}: the function must return one number; got {type(value).__name__}: {value!r}.") from error
 
 
-def _name_of(fn: Callable[..., Any]) -> str:
+def _function_name(fn: Callable[..., Any]) -> str:
     name = getattr(fn, "__name__", "")
     return name if name.isidentifier() else "metric"

@@ -1,4 +1,4 @@
-"""The same metrics as plain functions of arrays, under the names of the existing package."""
+"""Metrics as plain functions of arrays, under the names of the existing package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["auc_score", "gauc_score", "get_user_pred", "log_loss"]
 def auc_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """The exact area under the ROC curve; NaN and a logged warning for one class or a NaN score.
 
-    The arithmetic is that of :class:`~torch_rechub.basic.metric.auc.AUC`.
+    It is computed by :class:`~torch_rechub.basic.metric.auc.AUC`.
 
     Args:
         y_true: labels, 0 and 1.
@@ -40,13 +40,13 @@ def auc_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def gauc_score(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike, weights: Mapping[Any, float] | None = None) -> float:
-    """The mean of the users' areas, see :class:`~torch_rechub.basic.metric.gauc.GAUC`; users whose labels are of one class are left out.
+    """The mean of the users' areas, as in :class:`~torch_rechub.basic.metric.gauc.GAUC`; users with labels of one class are left out.
 
     Args:
         y_true: labels, 0 and 1.
         y_pred: scores of any scale.
         users: the user of each row: numbers or strings.
-        weights: user -> how much the user counts; None counts each by the number of rows.
+        weights: user -> the user's weight; None uses the user's number of rows.
 
     Shape:
         The three arrays: ``(N,)`` or ``(N, 1)``.
@@ -68,13 +68,13 @@ def gauc_score(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike, weights: 
     if weights is not None:
         missing = [name for name in names.tolist() if name not in weights]
         if missing:
-            raise ValueError(f"gauc: weights must give a number for every user; it has none for {missing[:5]}.")
+            raise ValueError(f"gauc: weights must hold every user; missing are {missing[:5]}. Add them, or pass weights=None.")
         sizes = np.array([weights[name] for name in names.tolist()], np.float64)
     return GAUC().average(areas, sizes)
 
 
 def get_user_pred(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike) -> dict[Any, dict[str, list[Any]]]:
-    """The rows sorted into users: ``{user: {"y_true": [...], "y_pred": [...]}}``, users and rows in order of appearance.
+    """The rows of each user: ``{user: {"y_true": [...], "y_pred": [...]}}``, users and rows in order of first appearance.
 
     Args:
         y_true: labels.
@@ -98,13 +98,13 @@ def get_user_pred(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike) -> dic
     rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
     order = np.argsort(first)
     return {
-        name: {"y_true": labels[at].tolist(), "y_pred": scores[at].tolist()}
-        for name, at in zip(names[order].tolist(), (rows[j] for j in order), strict=True)
+        name: {"y_true": labels[row].tolist(), "y_pred": scores[row].tolist()}
+        for name, row in zip(names[order].tolist(), (rows[j] for j in order), strict=True)
     }
 
 
 def log_loss(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean binary cross-entropy in nats, see :class:`~torch_rechub.basic.metric.pointwise.LogLoss`, also for its clipping.
+    """Mean binary cross-entropy in nats, clipped as in :class:`~torch_rechub.basic.metric.pointwise.LogLoss`.
 
     Args:
         y_true: labels in [0, 1].
@@ -134,4 +134,4 @@ def _column(name: str, values: ArrayLike | torch.Tensor | Sequence[Any]) -> np.n
 
 def _check_users(rows: np.ndarray, users: np.ndarray) -> None:
     if len(rows) != len(users):
-        raise ValueError(f"There must be one user a row; got {len(rows)} rows and {len(users)} users.")
+        raise ValueError(f"users must have one value per row; got {len(rows)} rows and {len(users)} users.")

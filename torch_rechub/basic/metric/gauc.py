@@ -1,4 +1,4 @@
-"""Area under the ROC curve within groups: how well the rows of one user are ordered, averaged over users."""
+"""Area under the ROC curve within groups: the AUC of each user's rows, averaged over users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from torch_rechub.basic.metric.base import Metric, closest, copied
+from torch_rechub.basic.metric.base import Metric, clone_columns, suggest_name
 from torch_rechub.basic.metric.pairs import check_rows, group_areas
 from torch_rechub.types import Features
 
@@ -16,14 +16,14 @@ __all__ = ["GAUC"]
 
 
 class GAUC(Metric):
-    """``sum_g n_g AUC_g / sum_g n_g`` over the groups g that have both classes, with ``n_g`` the rows of a group (its impressions).
+    """``sum_g n_g AUC_g / sum_g n_g`` over the groups g that have both classes; ``n_g`` is the number of rows (impressions) of group g.
 
-    Zhou et al., *Deep Interest Network for Click-Through Rate Prediction*, KDD 2018, section 6.3. The paper leaves open what an AUC is
-    where all labels are equal; such groups are left out of both sums. With row weights ``n_g`` is the group's weight, and its AUC is
-    weighted as in ``AUC``. If no group has both classes, or a score is NaN: NaN and a logged warning.
+    Zhou et al., *Deep Interest Network for Click-Through Rate Prediction*, KDD 2018, section 6.3. The paper does not define the AUC of a
+    group whose labels are all equal; such groups are left out of both sums. With row weights, ``n_g`` is the sum of the group's weights,
+    and its AUC is weighted as in ``AUC``. The value is NaN, with a logged warning, if no group has both classes or if a score is NaN.
 
     Args:
-        group: the column of ``x`` that tells the groups apart; it need not be a feature of the model.
+        group: the column of ``x`` that holds the group of each row. It need not be a feature of the model.
 
     Raises:
         ValueError: at ``update``, when ``x`` lacks the column; at ``compute``, as :class:`~torch_rechub.basic.metric.auc.AUC`.
@@ -47,25 +47,25 @@ class GAUC(Metric):
         self.columns = (group,)
 
     def keep(self, y_true: Tensor, y_pred: Tensor, weight: Tensor | None, x: Features | None) -> Mapping[str, Tensor]:
-        """The rows themselves, with their group."""
+        """All columns of the batch, with the group of each row."""
         if x is None or self.group not in x:
-            raise ValueError(f"GAUC: x must hold the column '{self.group}' that tells the groups apart. {closest(self.group, x or ())}")
-        group = self._flat(f"x['{self.group}']", x[self.group], like=y_pred)
-        return copied(y_true=y_true, y_pred=y_pred, weight=weight, group=group)
+            raise ValueError(f"GAUC: x must hold the group column '{self.group}'. {suggest_name(self.group, x or ())}")
+        group = self._as_column(f"x['{self.group}']", x[self.group], like=y_pred)
+        return clone_columns(y_true=y_true, y_pred=y_pred, weight=weight, group=group)
 
     def compute(self) -> float:
         """The weighted mean of the groups' areas."""
-        kept = self._kept.arrays()
-        if not kept:
-            return self.undefined("it has seen no rows")
-        check_rows(self.name, kept["y_true"], kept["y_pred"], kept.get("weight"))
-        if np.isnan(kept["y_pred"]).any():
+        rows = self._chunks.arrays()
+        if not rows:
+            return self.undefined("there are no rows")
+        check_rows(self.name, rows["y_true"], rows["y_pred"], rows.get("weight"))
+        if np.isnan(rows["y_pred"]).any():
             return self.undefined("a score is NaN")
-        return self.average(*group_areas(kept["y_true"], kept["y_pred"], kept.get("weight"), kept["group"]))
+        return self.average(*group_areas(rows["y_true"], rows["y_pred"], rows.get("weight"), rows["group"]))
 
     def average(self, areas: np.ndarray, sizes: np.ndarray) -> float:
-        """The mean of ``areas`` weighted by ``sizes``, each ``(G,)``, without the groups whose area is NaN."""
-        both = ~np.isnan(areas)
-        if not sizes[both].sum() > 0:
+        """The mean of ``areas`` weighted by ``sizes``, each ``(G,)``. Groups whose area is NaN are left out."""
+        defined = ~np.isnan(areas)
+        if not sizes[defined].sum() > 0:
             return self.undefined("no group has rows of both classes")
-        return float(areas[both] @ sizes[both] / sizes[both].sum())
+        return float(areas[defined] @ sizes[defined] / sizes[defined].sum())

@@ -1,4 +1,4 @@
-"""The rows of a check themselves, for whoever must compare two checks row by row."""
+"""All rows of a validation, for callbacks that compare two validations row by row."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from torch_rechub.basic.metric.base import Metric, closest, copied
+from torch_rechub.basic.metric.base import Metric, clone_columns, suggest_name
 from torch_rechub.types import Features
 
 __all__ = ["KeptRows"]
 
 
 class KeptRows(Metric):
-    """Keeps labels, scores, weights and some columns of every row; as a number it is the number of rows.
+    """Stores labels, scores, weights and selected columns of every row. Its value is the number of rows.
 
-    It merges as every metric does, so the rows of several processes come together in the order of merging.
+    It merges as every metric does: the rows of several processes follow one another in the order of the merges.
 
     Args:
-        columns: the columns of ``x`` to keep as well.
+        columns: the columns of ``x`` to store as well.
 
     Raises:
         ValueError: at ``update``, when ``x`` lacks a column.
@@ -42,8 +42,8 @@ class KeptRows(Metric):
         self.keeps = (*type(self).keeps, *self.columns)  # type: ignore[misc]
 
     def keep(self, y_true: Tensor, y_pred: Tensor, weight: Tensor | None, x: Features | None) -> Mapping[str, Tensor]:
-        """The rows themselves, with the columns asked for."""
-        return copied(y_true=y_true, y_pred=y_pred, weight=weight, **{name: self._column(name, x, y_pred) for name in self.columns})
+        """All columns of the batch, with the selected columns of ``x``."""
+        return clone_columns(y_true=y_true, y_pred=y_pred, weight=weight, **{name: self._column(name, x, y_pred) for name in self.columns})
 
     def compute(self) -> float:
         """The number of rows."""
@@ -51,5 +51,5 @@ class KeptRows(Metric):
 
     def _column(self, name: str, x: Features | None, like: Tensor) -> Tensor:
         if x is None or name not in x:
-            raise ValueError(f"x must hold the column '{name}', which a callback asked for. {closest(name, x or ())}")
-        return self._flat(f"x['{name}']", x[name], like=like)
+            raise ValueError(f"x must hold the column '{name}', which a callback needs. {suggest_name(name, x or ())}")
+        return self._as_column(f"x['{name}']", x[name], like=like)

@@ -20,8 +20,8 @@ __all__ = ["MeanMetric"]
 class MeanMetric(Metric):
     """``result(mean_1, ..., mean_k)`` with ``mean_j = sum(weight * term_j) / sum(weight)``.
 
-    One line of float64 sums is kept a batch, and the lines are added up without rounding (``math.fsum``), so that the same batches give the
-    same bits in whatever order and grouping they are merged. Cutting the same rows into other batches may change the last bits.
+    Each batch is stored as one row of float64 sums, and these are added without rounding error (``math.fsum``). The same batches therefore
+    give the same bits for any order and any grouping of the merges. Another division of the rows into batches may change the last bits.
 
     Example:
         >>> class MeanPrediction(MeanMetric):
@@ -38,38 +38,38 @@ class MeanMetric(Metric):
 
     @abstractmethod
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
-        """One or more numbers a row, each ``(B,)``.
+        """One or more values per row, each ``(B,)``.
 
         Args:
             y_true: labels in float64.
-            y_pred: predictions in the precision in which they came.
+            y_pred: predictions in their original precision.
         """
 
     def result(self, *means: float) -> float:
-        """The metric from the means of the terms: the first, unless it says otherwise."""
+        """The value computed from the means of the terms. The default is the first mean."""
         return means[0]
 
     def keep(self, y_true: Tensor, y_pred: Tensor, weight: Tensor | None, x: Features | None) -> Mapping[str, Tensor]:
-        """The sums of one batch: each term, and the weight."""
-        terms = [double(term) for term in self.terms(double(y_true), y_pred)]
+        """The sums of one batch: of each term, then of the weights."""
+        terms = [to_float64(term) for term in self.terms(to_float64(y_true), y_pred)]
         rows = torch.stack([*terms, torch.ones_like(terms[0])])  # (terms + 1, B)
         if weight is not None:
-            rows = rows * double(weight)
+            rows = rows * to_float64(weight)
         return {"sums": rows.sum(dim=1).unsqueeze(0)}  # (1, terms + 1)
 
     def compute(self) -> float:
-        """The number over all rows; NaN, and a logged warning, when there is no row or no weight."""
-        kept = self._kept.arrays()
-        if not kept:
-            return self.undefined("it has seen no rows")
-        *sums, total = (_exact_sum(column) for column in kept["sums"].T)
+        """The value over all rows; NaN and a logged warning if there are no rows, or if the weights sum to 0."""
+        batches = self._chunks.arrays()
+        if not batches:
+            return self.undefined("there are no rows")
+        *sums, total = (_exact_sum(column) for column in batches["sums"].T)
         if total == 0:
             return self.undefined("the weights sum to 0")
-        return self.result(*(each / total for each in sums))
+        return self.result(*(term_sum / total for term_sum in sums))
 
 
-def double(values: Tensor) -> Tensor:
-    """In float64: on the same device, or on the CPU where the device has no float64 (mps)."""
+def to_float64(values: Tensor) -> Tensor:
+    """``values`` in float64: on the same device, or on the CPU if the device has no float64 (mps)."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 

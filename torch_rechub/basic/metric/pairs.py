@@ -1,7 +1,8 @@
-"""The area under the ROC curve as what it is: the share of (positive, negative) pairs in the right order, group by group.
+"""The area under the ROC curve, computed for each group: the share of (positive, negative) pairs in the correct order.
 
 ``AUC = (sum of w_i w_j [s_i > s_j] + half of w_i w_j [s_i = s_j]) / sum of w_i w_j`` over positives i and negatives j (Hanley & McNeil,
-*The Meaning and Use of the Area under a ROC Curve*, Radiology 1982). One sort finds it, in place of the pairs.
+*The Meaning and Use of the Area under a ROC Curve*, Radiology 1982). It is computed by one sort, without
+enumerating the pairs.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ __all__ = ["check_rows", "group_areas"]
 
 
 def check_rows(name: str, y_true: np.ndarray, y_pred: np.ndarray, weight: np.ndarray | None) -> None:
-    """Refuse labels other than 0 and 1, rows that do not match, and weights that are no weights.
+    """Refuse labels other than 0 and 1, columns of different lengths, and weights that are negative or not finite.
 
     Raises:
-        ValueError: naming what came.
+        ValueError: naming the invalid value.
     """
     if len(y_true) != len(y_pred):
-        raise ValueError(f"{name}: y_true and y_pred must have as many rows; got {len(y_true)} and {len(y_pred)}.")
-    strange = (y_true != 0) & (y_true != 1)
-    if strange.any():
+        raise ValueError(f"{name}: y_true and y_pred must have as many rows as each other; got {len(y_true)} and {len(y_pred)}.")
+    invalid = (y_true != 0) & (y_true != 1)
+    if invalid.any():
         raise ValueError(
-            f"{name}: y_true must hold only 0 and 1; got {y_true[strange][0]}. Make the labels binary first: (y > 0) or the like."
+            f"{name}: y_true must hold only 0 and 1; got {y_true[invalid][0]}. Make the labels binary first, for example by (y > 0)."
         )
     if weight is not None and not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(f"{name}: weights must be finite and >= 0; got {weight[~(np.isfinite(weight) & (weight >= 0))][0]}.")
@@ -33,13 +34,13 @@ def group_areas(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The area of each group, ties counted half, and the group's number of rows (or sum of weights).
 
-    Without weights all counts are integers, so each area is one rounded division. A group of one class has the area NaN.
+    Without weights all counts are integers, so each area has the rounding error of one division. A group of one class has the area NaN.
 
     Args:
         y_true: labels, 0 and 1.
-        y_pred: scores without NaN; infinities are scores like others, and -0.0 equals 0.0.
-        weight: weights of the rows; None counts rows.
-        group: the group of each row; None is one group.
+        y_pred: scores without NaN; infinities are allowed, and -0.0 equals 0.0.
+        weight: row weights; None gives each row the weight 1.
+        group: the group of each row; None puts all rows into one group.
 
     Shape:
         All ``(N,)`` with N >= 1; both results ``(G,)``, in ascending order of the group.
@@ -50,28 +51,35 @@ def group_areas(
     """
     order = np.argsort(y_pred) if group is None else np.lexsort((y_pred, group))
     scores, positive = y_pred[order], y_true[order].astype(bool)
-    new_group = _changes(None if group is None else group[order], len(order))
-    ties = np.flatnonzero(_changes(scores, len(order)) | new_group)  # where a run of equal scores in one group starts
-    starts = np.flatnonzero(new_group[ties])  # where a group starts, counted in such runs
-    amount = np.ones(len(order), np.int64) if weight is None else weight[order].astype(np.float64)
-    ups, downs = np.add.reduceat(amount * positive, ties), np.add.reduceat(amount * ~positive, ties)
-    return _areas(ups, downs, starts)
+    is_group_start = _run_starts(None if group is None else group[order], len(order))
+    tie_starts = np.flatnonzero(_run_starts(scores, len(order)) | is_group_start)  # first row of each run of equal scores within a group
+    group_starts = np.flatnonzero(is_group_start[tie_starts])  # first run of each group
+    row_weight = np.ones(len(order), np.int64) if weight is None else weight[order].astype(np.float64)
+    positives = np.add.reduceat(row_weight * positive, tie_starts)
+    negatives = np.add.reduceat(row_weight * ~positive, tie_starts)
+    return _areas(positives, negatives, group_starts)
 
 
-def _areas(ups: np.ndarray, downs: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From positives and negatives a run of ties, ascending: twice the pairs won, over twice the pairs."""
-    below = np.cumsum(downs) - downs
-    below = below - np.repeat(below[starts], np.diff(starts, append=len(downs)))  # negatives of the same group with a lower score
-    won = np.add.reduceat(ups * (2 * below + downs), starts)
-    n_up, n_down = np.add.reduceat(ups, starts), np.add.reduceat(downs, starts)
-    pairs = 2 * n_up * n_down
-    areas = np.divide(won, pairs, out=np.full(len(starts), np.nan), where=pairs > 0)
-    return np.clip(areas, 0.0, 1.0), n_up + n_down
+def _areas(positives: np.ndarray, negatives: np.ndarray, group_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The area and the size of each group, from the positives and negatives of each run of equal scores, in ascending order.
+
+    Both the correctly ordered pairs and all pairs are counted twice, so that a tie, which counts half, adds an integer.
+    """
+    lower = np.cumsum(negatives) - negatives
+    lower = lower - np.repeat(
+        lower[group_starts], np.diff(group_starts, append=len(negatives))
+    )  # negatives with a lower score, in the group
+    correct_pairs = np.add.reduceat(positives * (2 * lower + negatives), group_starts)
+    n_positive, n_negative = np.add.reduceat(positives, group_starts), np.add.reduceat(negatives, group_starts)
+    all_pairs = 2 * n_positive * n_negative
+    areas = np.divide(correct_pairs, all_pairs, out=np.full(len(group_starts), np.nan), where=all_pairs > 0)
+    return np.clip(areas, 0.0, 1.0), n_positive + n_negative
 
 
-def _changes(values: np.ndarray | None, n_row: int) -> np.ndarray:
-    changed = np.zeros(n_row, bool)
-    changed[0] = True
+def _run_starts(values: np.ndarray | None, n_row: int) -> np.ndarray:
+    """Whether each row is the first of a run of equal values; None is one run."""
+    is_start = np.zeros(n_row, bool)
+    is_start[0] = True
     if values is not None:
-        changed[1:] = values[1:] != values[:-1]
-    return changed
+        is_start[1:] = values[1:] != values[:-1]
+    return is_start

@@ -1,4 +1,4 @@
-"""Metrics that look at one row at a time: log loss, normalized entropy, calibration, accuracy, RMSE, MAE."""
+"""Metrics that are means over single rows: log loss, normalized entropy, calibration, accuracy, RMSE, MAE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from torch_rechub.basic.metric.mean import MeanMetric, double
+from torch_rechub.basic.metric.mean import MeanMetric, to_float64
 
 __all__ = ["MAE", "RMSE", "Accuracy", "Calibration", "LogLoss", "NormalizedEntropy"]
 
@@ -15,11 +15,12 @@ __all__ = ["MAE", "RMSE", "Accuracy", "Calibration", "LogLoss", "NormalizedEntro
 class LogLoss(MeanMetric):
     """Mean of ``-(y log p + (1 - y) log(1 - p))``: binary cross-entropy in nats.
 
-    ``p`` is clipped to ``[eps, 1 - eps]`` with the machine epsilon of the precision in which it came (1.2e-7 for float32, 2.2e-16 for
-    float64), as scikit-learn does, so that a certain error costs 15.9 or 36.0 and not infinity. The sums are float64. Labels may be soft.
+    ``p`` is clipped to ``[eps, 1 - eps]``, where ``eps`` is the machine epsilon of the predictions' precision (1.2e-7 for float32, 2.2e-16
+    for float64), as in scikit-learn. So a prediction of 0 or 1 that is wrong costs 15.9 or 36.0 and not infinity. The sums are float64.
+    Labels may be any numbers in [0, 1].
 
     Raises:
-        ValueError: at ``compute``, when a prediction or label lies outside [0, 1]: logits, say.
+        ValueError: at ``compute``, when a prediction or label lies outside [0, 1], for example because the predictions are logits.
 
     Example:
         >>> metric = LogLoss()
@@ -43,11 +44,11 @@ class LogLoss(MeanMetric):
 
 
 class NormalizedEntropy(MeanMetric):
-    """Log loss divided by the entropy of the background rate: 1 is as good as predicting the mean label for every row.
+    """Log loss divided by the entropy of the mean label. The value 1 is that of predicting the mean label for every row.
 
     ``NE = logloss / -(r log r + (1 - r) log(1 - r))`` with ``r`` the mean label (He et al., *Practical Lessons from Predicting Clicks on
-    Ads at Facebook*, ADKDD 2014, equation 1). Deviations: labels are 0 and 1, not -1 and 1; ``r`` is that of the rows seen, weighted where
-    they are; probabilities are clipped as in :class:`LogLoss`. One class alone gives NaN and a logged warning.
+    Ads at Facebook*, ADKDD 2014, equation 1). Deviations: labels are 0 and 1, not -1 and 1; ``r`` is computed from the same rows and
+    weights; probabilities are clipped as in :class:`LogLoss`. Labels of a single class give NaN and a logged warning.
 
     Raises:
         ValueError: at ``compute``, when a prediction or label lies outside [0, 1].
@@ -76,10 +77,10 @@ class NormalizedEntropy(MeanMetric):
 
 
 class Calibration(MeanMetric):
-    """Sum of the predictions over sum of the labels (He et al., ADKDD 2014, section 2): 1 is right on the whole, more is too high.
+    """Sum of the predictions over sum of the labels (He et al., ADKDD 2014, section 2). A value above 1 means too high predictions.
 
-    Neither more nor less is better, only nearer to 1, so it can be recorded but not monitored: ``monitor_mode`` refuses. No positive
-    label gives NaN and a logged warning.
+    The best value is 1, so neither direction is better: ``higher_is_better`` is None, and the metric can be recorded but not monitored.
+    If no label is positive, the value is NaN with a logged warning.
 
     Example:
         >>> metric = Calibration()
@@ -102,10 +103,10 @@ class Calibration(MeanMetric):
 
 
 class Accuracy(MeanMetric):
-    """Share of rows whose label is 1 exactly where ``y_pred > threshold``.
+    """Share of rows whose predicted class is the label; the predicted class is 1 if ``y_pred > threshold``, else 0.
 
     Args:
-        threshold: a prediction of exactly this counts as 0. A NaN prediction makes the metric NaN.
+        threshold: a prediction equal to it counts as 0. A NaN prediction makes the value NaN.
 
     Raises:
         ValueError: at ``compute``, when a label is neither 0 nor 1.
@@ -125,16 +126,16 @@ class Accuracy(MeanMetric):
         self.threshold = threshold
 
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
-        """Whether each row is right, and whether its label is neither 0 nor 1."""
-        right = double(y_pred > self.threshold) == double(y_true > 0.5)
-        return double(right).masked_fill(double(y_pred).isnan(), math.nan), (y_true != 0) & (y_true != 1)
+        """Whether each row is predicted correctly, and whether its label is neither 0 nor 1."""
+        correct = to_float64(y_pred > self.threshold) == to_float64(y_true > 0.5)
+        return to_float64(correct).masked_fill(to_float64(y_pred).isnan(), math.nan), (y_true != 0) & (y_true != 1)
 
     def result(self, *means: float) -> float:
-        """The share of right rows."""
-        right, strange = means
-        if strange:
-            raise ValueError(f"{self.name}: y_true must hold only 0 and 1; got other labels. Use MAE or RMSE for labels that are numbers.")
-        return right
+        """The share of correct rows."""
+        correct, invalid = means
+        if invalid:
+            raise ValueError(f"{self.name}: y_true must hold only 0 and 1; got other labels. Use MAE or RMSE for numeric labels.")
+        return correct
 
 
 class RMSE(MeanMetric):
@@ -152,7 +153,7 @@ class RMSE(MeanMetric):
 
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
         """The squared error of each row."""
-        return ((double(y_pred) - y_true) ** 2,)
+        return ((to_float64(y_pred) - y_true) ** 2,)
 
     def result(self, *means: float) -> float:
         """The root of the mean."""
@@ -174,21 +175,23 @@ class MAE(MeanMetric):
 
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
         """The absolute error of each row."""
-        return ((double(y_pred) - y_true).abs(),)
+        return ((to_float64(y_pred) - y_true).abs(),)
 
 
 def _cross_entropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    scores = y_pred if y_pred.is_floating_point() else double(y_pred)
+    scores = y_pred if y_pred.is_floating_point() else to_float64(y_pred)
     eps = torch.finfo(scores.dtype).eps
-    p = double(scores.clamp(eps, 1 - eps))
+    p = to_float64(scores.clamp(eps, 1 - eps))
     return -(y_true * p.log() + (1 - y_true) * (-p).log1p())
 
 
 def _outside(values: Tensor) -> Tensor:
-    wide = double(values)
-    return double((wide < 0) | (wide > 1))
+    values = to_float64(values)
+    return to_float64((values < 0) | (values > 1))
 
 
 def _check_probabilities(name: str, outside: float) -> None:
     if outside:
-        raise ValueError(f"{name}: predictions and labels must lie in [0, 1]; some do not. Are they logits? Apply torch.sigmoid first.")
+        raise ValueError(
+            f"{name}: predictions and labels must lie in [0, 1]; got others. If the predictions are logits, apply torch.sigmoid first."
+        )

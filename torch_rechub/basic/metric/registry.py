@@ -1,17 +1,17 @@
-"""Metrics by name, so that ``metrics=["auc", "logloss"]`` is all that a user writes."""
+"""Metrics by name, as in ``metrics=["auc", "logloss"]``."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
 from torch_rechub.basic.metric.auc import AUC
-from torch_rechub.basic.metric.base import Metric, closest
+from torch_rechub.basic.metric.base import Metric, suggest_name
 from torch_rechub.basic.metric.gauc import GAUC
 from torch_rechub.basic.metric.pointwise import MAE, RMSE, Accuracy, Calibration, LogLoss, NormalizedEntropy
 
 __all__ = ["MetricSpec", "get_metric"]
 
-#: How a metric can be asked for: by name, by class, or as an instance with its settings.
+#: The ways to specify a metric: by name, by class, or as an instance with its settings.
 MetricSpec: TypeAlias = str | type[Metric] | Metric
 
 _BY_NAME: dict[str, Any] = {
@@ -28,13 +28,13 @@ _BY_NAME: dict[str, Any] = {
 
 
 def get_metric(spec: MetricSpec) -> Metric:
-    """A fresh metric. An instance gives an empty one with its settings and stays as it is.
+    """A new metric without data. For an instance it has the same settings, and the instance is not changed.
 
     Args:
-        spec: a name (any case), a metric class that can be made without arguments, or an instance.
+        spec: a name in any case, a metric class whose constructor needs no arguments, or an instance.
 
     Raises:
-        ValueError: when no metric has that name; the message says the closest.
+        ValueError: naming the closest known name, when no metric has that name.
         TypeError: when ``spec`` is none of the three.
 
     Example:
@@ -45,8 +45,8 @@ def get_metric(spec: MetricSpec) -> Metric:
         return spec.empty()
     if isinstance(spec, str):
         if spec.lower() not in _BY_NAME:
-            raise ValueError(f"No metric is called '{spec}'. {closest(spec, _BY_NAME)}")
+            raise ValueError(f"No metric is called '{spec}'. {suggest_name(spec, _BY_NAME)}")
         return _BY_NAME[spec.lower()]()
     if isinstance(spec, type) and issubclass(spec, Metric):  # pyright: ignore[reportUnnecessaryIsInstance]
         return spec()
-    raise TypeError(f"A metric is asked for by name, class or instance; got {spec!r}. A function becomes one by FunctionMetric(fn).")
+    raise TypeError(f"A metric must be a name, a Metric class or a Metric instance; got {spec!r}. Wrap a function in FunctionMetric(fn).")

@@ -1,4 +1,4 @@
-"""How good the first K of a recommended list are: NDCG, MRR, recall, hit and precision, of lists of item ids by user."""
+"""NDCG, MRR, recall, hit and precision of the first K recommended items, from lists of item ids by user."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["hit_score", "mrr_score", "ndcg_score", "precision_score", "recall_sc
 def topk_metrics(
     y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None
 ) -> dict[str, list[str]]:
-    """All five metrics for each K, as text to four digits: ``{"NDCG": ["NDCG@5: 0.1234"], "MRR": [...], "Recall": ...}``.
+    """All five metrics for each K, as text with four decimals: ``{"NDCG": ["NDCG@5: 0.1234"], "MRR": [...], "Recall": ...}``.
 
     With ``hit_j`` = 1 where the j-th recommended item is relevant, ``R`` the number of relevant items, and the mean over users:
 
     - NDCG: ``sum_j hit_j / log2(j + 1)`` over its maximum, ``sum_{j <= min(R, K)} 1 / log2(j + 1)``: the gain is 0 or 1 and the first
-      item is already discounted by log2(2) (cf. Järvelin & Kekäläinen, *Cumulated Gain-Based Evaluation of IR Techniques*, TOIS 2002).
-    - MRR: 1 over the place of the first hit, 0 without one (Voorhees, *The TREC-8 Question Answering Track Report*, TREC 1999).
-    - Recall: ``hits / R``. Precision: ``hits / K``, also where fewer than K items were recommended.
-    - Hit: hits of all users over relevant items of all users; with one relevant item a user, the hit ratio.
+      item is discounted by log2(2) (cf. Järvelin & Kekäläinen, *Cumulated Gain-Based Evaluation of IR Techniques*, TOIS 2002).
+    - MRR: 1 over the rank of the first hit, 0 without a hit (Voorhees, *The TREC-8 Question Answering Track Report*, TREC 1999).
+    - Recall: ``hits / R``. Precision: ``hits / K``, also if fewer than K items were recommended.
+    - Hit: hits of all users over relevant items of all users; with one relevant item per user this is the hit ratio.
 
-    An item that is recommended twice hits once. A user without relevant items counts as 0.
+    An item that is recommended twice counts as one hit. A user without relevant items counts as 0.
 
     Args:
         y_true: user -> the relevant items.
@@ -31,7 +31,7 @@ def topk_metrics(
         topKs: the list lengths K; None is [5].
 
     Raises:
-        ValueError: when the users of both differ, there is none, or ``topKs`` is no list of whole numbers >= 1.
+        ValueError: when ``y_true`` and ``y_pred`` hold different users, there is no user, or ``topKs`` is not a list of integers >= 1.
 
     Example:
         >>> topk_metrics({"ann": [1, 2]}, {"ann": [3, 1]}, topKs=[1, 2])["Recall"]
@@ -39,15 +39,15 @@ def topk_metrics(
     """
     ks = check_topks(topKs)
     if not y_true or set(y_true) != set(y_pred):
-        odd = sorted(map(repr, set(y_true) ^ set(y_pred)))[:5]
+        unmatched = sorted(map(repr, set(y_true) ^ set(y_pred)))[:5]
         raise ValueError(
-            f"y_true and y_pred must hold the same users, at least one; got {len(y_true)} and {len(y_pred)}, not in both: {odd}."
+            f"y_true and y_pred must hold the same users, at least one; got {len(y_true)} and {len(y_pred)}, not in both: {unmatched}."
         )
     relevant = {user: set(as_list(items)) for user, items in y_true.items()}
     hits = np.stack([_hits(as_list(y_pred[user])[: max(ks)], items, max(ks)) for user, items in relevant.items()])  # (users, max K)
     n_relevant = np.array([len(items) for items in relevant.values()])
     scores = [_scores(hits[:, :k], n_relevant) for k in ks]
-    return {name: report(name, ks, [each[name] for each in scores]) for name in ("NDCG", "MRR", "Recall", "Hit", "Precision")}
+    return {name: format_scores(name, ks, [score[name] for score in scores]) for name in ("NDCG", "MRR", "Recall", "Hit", "Precision")}
 
 
 def ndcg_score(y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None) -> list[str]:
@@ -78,40 +78,40 @@ def precision_score(
 
 
 def check_topks(topks: Sequence[int] | None) -> list[int]:
-    """The list lengths asked for, [5] where none are; anything but whole numbers >= 1 is refused."""
+    """The list lengths, [5] for None. Values other than integers >= 1 are refused."""
     ks: Sequence[Any] = [5] if topks is None else topks
     if not isinstance(ks, (list, tuple)) or not ks or not all(isinstance(k, (int, np.integer)) and k >= 1 for k in ks):
-        raise ValueError(f"topKs must be a list or tuple of whole numbers >= 1; got {topks!r}. Write topKs=[5, 10].")
+        raise ValueError(f"topKs must be a list or tuple of integers >= 1; got {topks!r}. Write topKs=[5, 10].")
     return [int(k) for k in ks]
 
 
 def as_list(items: Any) -> list[Any]:
-    """The items as Python objects, which can be looked up in a set: elements of a tensor cannot."""
+    """The items as Python objects, because elements of a tensor cannot be looked up in a set."""
     return items.tolist() if hasattr(items, "tolist") else list(items)
 
 
-def report(name: str, ks: Sequence[int], scores: Iterable[float]) -> list[str]:
+def format_scores(name: str, ks: Sequence[int], scores: Iterable[float]) -> list[str]:
     """One line of text for each K."""
     return [f"{name}@{k}: {round(float(score), 4)}" for k, score in zip(ks, scores, strict=True)]
 
 
 def _hits(recommended: list[Any], relevant: set[Any], length: int) -> np.ndarray:
-    first = {item: place for place, item in reversed(list(enumerate(recommended)))}
+    first_position = {item: position for position, item in reversed(list(enumerate(recommended)))}
     hits = np.zeros(length)
-    hits[[first[item] for item in relevant & first.keys()]] = 1.0
+    hits[[first_position[item] for item in relevant & first_position.keys()]] = 1.0
     return hits
 
 
 def _scores(hits: np.ndarray, n_relevant: np.ndarray) -> dict[str, float]:
     k = hits.shape[1]
-    places = np.arange(1, k + 1)
-    discount = 1 / np.log2(places + 1)
+    rank = np.arange(1, k + 1)
+    discount = 1 / np.log2(rank + 1)
     ideal = np.cumsum(discount)[np.clip(n_relevant, 1, k) - 1]  # (users,)
-    found = hits.sum(axis=1)
+    n_hit = hits.sum(axis=1)
     return {
         "NDCG": float((hits @ discount / ideal).mean()),
-        "MRR": float((hits / places).max(axis=1).mean()),
-        "Recall": float((found / np.maximum(n_relevant, 1)).mean()),
-        "Hit": float(found.sum() / max(n_relevant.sum(), 1)),
-        "Precision": float((found / k).mean()),
+        "MRR": float((hits / rank).max(axis=1).mean()),
+        "Recall": float((n_hit / np.maximum(n_relevant, 1)).mean()),
+        "Hit": float(n_hit.sum() / max(n_relevant.sum(), 1)),
+        "Precision": float((n_hit / k).mean()),
     }
