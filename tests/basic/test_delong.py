@@ -116,7 +116,7 @@ def test_delong_refuses_invalid_labels():
     """Labels must be 0 or 1, and as many as the scores."""
     with pytest.raises(ValueError, match="only 0 and 1"):
         delong_test(np.array([0, 2]), np.array([0.1, 0.2]), np.array([0.1, 0.2]))
-    with pytest.raises(ValueError, match="as many rows"):
+    with pytest.raises(ValueError, match="same number of rows"):
         delong_test(np.array([0, 1]), np.array([0.1, 0.2]), np.array([0.1]))
 
 

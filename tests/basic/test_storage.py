@@ -1,4 +1,4 @@
-"""What is on disk is the old whole or the new whole, never a part."""
+"""A file on disk is the complete old file or the complete new file, never a part of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLD, NEW = {"w": torch.zeros(3)}, {"w": torch.arange(100_000.0)}
 
 
 def assert_only(path, weights):
-    """The file holds these weights, and nothing else lies beside it."""
+    """The file holds these weights, and its folder holds no other file."""
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     loaded = torch.load(path, weights_only=True)
     assert loaded.keys() == weights.keys()
@@ -28,7 +28,7 @@ def full_disk(*args, **kwargs):
 
 
 class FullFile:
-    """A file that takes so many bytes and no more."""
+    """A file that raises ``error`` after ``room`` bytes."""
 
     def __init__(self, file, room, error):
         self.file, self.room, self.error = file, room, error
@@ -51,17 +51,17 @@ class FullFile:
 
 
 def break_writing(monkeypatch, room, error):
-    real = builtins.open
+    real_open = builtins.open
 
-    def opened(path, mode="r", *args):
-        return FullFile(real(path, mode, *args), room, error) if "w" in mode else real(path, mode, *args)
+    def open_file(path, mode="r", *args):
+        return FullFile(real_open(path, mode, *args), room, error) if "w" in mode else real_open(path, mode, *args)
 
-    monkeypatch.setattr(builtins, "open", opened)
+    monkeypatch.setattr(builtins, "open", open_file)
 
 
 @pytest.mark.parametrize("room", [0, 1000, 200_000])
 def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch, room):
-    """A write that fails at the start, after a while or near the end: OSError names the file, the old one is whole, no other is left."""
+    """If a write fails at its start, middle or end, OSError names the file, the old file is complete, and no temporary file remains."""
     path = tmp_path / "model.pth"
     save_weights(path, OLD)
     with monkeypatch.context() as patch:
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch, room):
 
 @pytest.mark.parametrize("room", [0, 1000, 200_000])
 def test_an_interrupt_while_writing_stays_an_interrupt(tmp_path, monkeypatch, room):
-    """Ctrl-C within a write is KeyboardInterrupt to the caller, and the old file is whole."""
+    """Ctrl-C during a write raises KeyboardInterrupt, and the old file is complete."""
     path = tmp_path / "model.pth"
     save_weights(path, OLD)
     with monkeypatch.context() as patch:
@@ -86,8 +86,8 @@ def test_an_interrupt_while_writing_stays_an_interrupt(tmp_path, monkeypatch, ro
     assert_only(path, OLD)
 
 
-def test_a_last_save_reports_its_own_failure(tmp_path, monkeypatch):
-    """Saving while another exception is handled says why the save failed, not what the run died of."""
+def test_saving_within_an_exception_reports_its_own_failure(tmp_path, monkeypatch):
+    """A failed save raises its own error, also while another exception is handled."""
 
     def refuse(*args):
         raise RuntimeError("cannot be written")
@@ -102,7 +102,7 @@ def test_a_last_save_reports_its_own_failure(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_a_system_call_that_fails_leaves_the_old_file(tmp_path, monkeypatch, function):
-    """When flushing or renaming fails the error names the file, and the old one is whole."""
+    """If flushing or renaming fails, the error names the file, and the old file is complete."""
     path = tmp_path / "model.pth"
     save_weights(path, OLD)
     with monkeypatch.context() as patch:
@@ -113,26 +113,26 @@ def test_a_system_call_that_fails_leaves_the_old_file(tmp_path, monkeypatch, fun
 
 
 def test_writing_is_flushed_then_renamed_then_made_durable(tmp_path, monkeypatch):
-    """The order is: temporary file flushed to the disk, renamed over the old one, folder flushed."""
-    done = []
+    """The order is: flush the temporary file, rename it over the old file, flush the folder."""
+    calls = []
     real_sync, real_replace = os.fsync, os.replace
 
     def fsync(descriptor):
-        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         real_sync(descriptor)
 
     def replace(source, target):
-        done.append("rename")
+        calls.append("rename")
         real_replace(source, target)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     write_text(tmp_path / "x", "new")
-    assert done == ["file", "rename", "folder"]
+    assert calls == ["file", "rename", "folder"]
 
 
-def test_a_writer_that_fails_leaves_no_trace(tmp_path):
-    """Any exception of the writing function goes through as it is; there is no file, and no temporary one."""
+def test_a_writing_function_that_fails_leaves_no_file(tmp_path):
+    """An exception of the writing function is raised unchanged, and no file remains, not even a temporary one."""
 
     def fail(file):
         file.write(b"half")
@@ -147,8 +147,8 @@ def test_a_writer_that_fails_leaves_no_trace(tmp_path):
         write_text(make_folder(tmp_path / "folder"), "")
 
 
-def test_weights_come_back_as_they_are_and_from_the_cpu(tmp_path):
-    """Any dtype, scalars, empty tensors, views of one table, and plain numbers load with weights_only=True."""
+def test_weights_load_unchanged(tmp_path):
+    """Any dtype, scalars, empty tensors, views of one table, and plain numbers load unchanged with weights_only=True."""
     table = torch.nn.Parameter(torch.randn(6, 2))
     weights = {"a": table[:2], "b": table[2:], "n": torch.tensor(3), "h": torch.ones(2, dtype=torch.bfloat16), "e": torch.zeros(0), "v": 1}
     save_weights(tmp_path / "w", weights)
@@ -160,8 +160,8 @@ def test_weights_come_back_as_they_are_and_from_the_cpu(tmp_path):
         assert not loaded[name].requires_grad
 
 
-def test_folders_are_made_and_tried(tmp_path):
-    """make_folder makes all that is missing, is content with what is there, and leaves nothing in it."""
+def test_folders_are_created_and_tested(tmp_path):
+    """make_folder creates missing folders, accepts existing ones, and leaves no file in them."""
     for _ in range(2):
         assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list((tmp_path / "a" / "b").iterdir()) == []

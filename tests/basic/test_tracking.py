@@ -1,4 +1,4 @@
-"""The laws of loggers, and each tracker really run where its library is installed; none of them asks for a server or an account."""
+"""Tests of the loggers. Each tracker runs if its library is installed; none needs a server or an account."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torch_rechub.basic.tracking import (
 )
 from torch_rechub.basic.tracking.base import numbers, plain
 
-#: What each is made with, and the module and extra that it needs.
+#: For each logger: its arguments, and the module and the extra that it needs.
 MISSING = {
     TensorBoardLogger: ({"log_dir": "x"}, "torch.utils.tensorboard", "tensorboard"),
     TensorBoardXLogger: ({"log_dir": "x"}, "tensorboardX", "tensorboardx"),
@@ -46,7 +46,7 @@ def need(module):
 
 
 def log_all(logger):
-    """What a run does with a logger, one that finishes twice included."""
+    """Call a logger as a run does, with ``finish`` called twice."""
     logger.log_hyperparams(SETTINGS)
     for step, value in enumerate(VALUES):
         logger.log_metrics({"val/auc": value, "val/ndcg@10": torch.tensor(0.5), "val/note": None}, step=step)
@@ -54,21 +54,21 @@ def log_all(logger):
     logger.finish()
 
 
-def same(found, expected):
-    assert [(step, pytest.approx(value, nan_ok=True)) for step, value in found] == expected
+def assert_points(points, expected):
+    assert [(step, pytest.approx(value, nan_ok=True)) for step, value in points] == expected
 
 
 def scalars_of(folder, tag):
-    """The points of a curve, read back by TensorBoard itself."""
+    """The points of a curve, read by TensorBoard."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    read = EventAccumulator(str(folder))
-    read.Reload()
-    return [(event.step, event.value) for event in read.Scalars(tag)], read.Tags()["tensors"]
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)], events.Tags()["tensors"]
 
 
 def test_tracking_lists_every_logger():
-    """Every public logger but the default is covered by the laws of this file."""
+    """The tests of this file cover every public logger."""
     public = {getattr(tracking, name) for name in tracking.__all__}
     assert public == {*MISSING, BaseLogger, JsonLinesLogger}
     assert all(issubclass(logger, BaseLogger) for logger in public)
@@ -76,14 +76,14 @@ def test_tracking_lists_every_logger():
 
 @pytest.mark.parametrize("logger", MISSING, ids=lambda logger: logger.__name__)
 def test_tracking_missing_library_names_the_extra(logger, monkeypatch):
-    """Without its library a logger raises one ImportError that says who needs what, and which extra brings it."""
+    """Without its library a logger raises an ImportError that names the logger and the extra to install."""
     arguments, module, extra = MISSING[logger]
-    there = importlib.import_module
+    import_module = importlib.import_module
 
     def missing(name, *rest):
         if name == module:
             raise ModuleNotFoundError(f"No module named {name!r}")
-        return there(name, *rest)
+        return import_module(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ImportError, match=rf"{logger.__name__} needs .*pip install torch-rechub\[{extra}\]"):
@@ -91,47 +91,47 @@ def test_tracking_missing_library_names_the_extra(logger, monkeypatch):
 
 
 def test_tracking_json_lines_keep_every_value(tmp_path):
-    """Each line is one object that Python's json reads back, NaN and infinities included; the folder is made, and lines are appended."""
+    """Python's json reads each line, NaN and infinities included; the folder is created, and lines are appended."""
     path = tmp_path / "new" / "log.jsonl"
     log_all(JsonLinesLogger(path))
     log_all(JsonLinesLogger(path))
     records = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(records) == 2 * (1 + len(VALUES))
     assert records[0] == {"settings": {**SETTINGS, "dims": [8, 4], "device": "cpu"}}
-    same(
+    assert_points(
         [(record["step"], record["val/auc"]) for record in records[1:5]], [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate(VALUES)]
     )
 
 
-def test_tracking_numbers_of_any_kind_become_python_s():
-    """0-d tensors and arrays and numpy's scalars are numbers; None, words and vectors are on no curve."""
+def test_tracking_numbers_become_python_numbers():
+    """0-d tensors, arrays and numpy scalars are numbers; None, strings and vectors are left out."""
     given = {"a": np.float32(0.5), "b": torch.tensor([1.0]), "c": np.int64(3), "d": True, "e": None, "f": "x", "g": torch.ones(2), "h": [1]}
     assert numbers(given) == {"a": 0.5, "b": 1.0, "c": 3.0, "d": 1.0}
     assert json.dumps(plain({"lr": np.float32(0.5), "on": np.bool_(True), "rows": {1: torch.arange(2)}, "f": len}))
 
 
 def test_tracking_tensorboard_writes_events(tmp_path):
-    """TensorBoard itself reads back every point, NaN and infinity included, and the settings as a text."""
+    """TensorBoard reads every point, NaN and infinity included, and the settings as a text."""
     need("tensorboard")
     log_all(TensorBoardLogger(tmp_path))
     points, texts = scalars_of(tmp_path, "val/auc")
-    same(points, [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate(VALUES)])
+    assert_points(points, [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate(VALUES)])
     assert texts == ["settings/text_summary"]
 
 
 def test_tracking_tensorboardx_writes_events(tmp_path, caplog):
-    """The events of tensorboardX are the same; it logs a warning of its own for a value that is not finite."""
+    """tensorboardX writes the same events; the library logs a warning for values that are not finite."""
     need("tensorboardX")
     need("tensorboard")
     caplog.set_level(logging.CRITICAL)
     log_all(TensorBoardXLogger(tmp_path))
     points, texts = scalars_of(tmp_path, "val/auc")
-    same(points, [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate(VALUES)])
+    assert_points(points, [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate(VALUES)])
     assert texts == ["settings/text_summary"]
 
 
-def test_tracking_without_a_step_counts_on(tmp_path):
-    """Metrics without a position go one behind the last."""
+def test_tracking_without_a_step_uses_the_next_position(tmp_path):
+    """Metrics without a step are recorded at the position after the last."""
     need("tensorboard")
     logger = TensorBoardLogger(tmp_path)
     for step in (None, None, 7, None):
@@ -141,11 +141,11 @@ def test_tracking_without_a_step_counts_on(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # its own dependencies' deprecations
-def test_tracking_mlflow_keeps_a_run(tmp_path):
-    """In a SQLite store MLflow has the run, finished, with every point and setting; infinity is its largest float; a run can go on."""
+def test_tracking_mlflow_records_a_run(tmp_path):
+    """A SQLite store holds the finished run with every point and setting; infinity is the largest float; a run can be continued."""
     need("mlflow")
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    logger = MLflowLogger("clicks", run_name="first", tracking_uri=store, tags={"who": "me"})
+    logger = MLflowLogger("clicks", run_name="first", tracking_uri=store, tags={"owner": "me"})
     log_all(logger)
     again = MLflowLogger("clicks", tracking_uri=store, run_id=logger.run_id)
     again.log_hyperparams(SETTINGS)
@@ -154,8 +154,8 @@ def test_tracking_mlflow_keeps_a_run(tmp_path):
     run = again.client.get_run(logger.run_id)
     points = [(m.step, m.value) for m in again.client.get_metric_history(logger.run_id, "val/auc")]
     largest = np.finfo(np.float64).max
-    same(sorted(points), [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate([0.5, math.nan, largest, 0.75, 0.9])])
-    assert (run.info.status, run.info.run_name, run.data.tags["who"]) == ("FINISHED", "first", "me")
+    assert_points(sorted(points), [(i, pytest.approx(v, nan_ok=True)) for i, v in enumerate([0.5, math.nan, largest, 0.75, 0.9])])
+    assert (run.info.status, run.info.run_name, run.data.tags["owner"]) == ("FINISHED", "first", "me")
     assert run.data.params == {
         "model": "DeepFM",
         "learning_rate": "0.05",
@@ -169,7 +169,7 @@ def test_tracking_mlflow_keeps_a_run(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_tracking_wandb_writes_offline(tmp_path):
-    """Offline, Weights & Biases writes the run into the given folder, and asks for no account."""
+    """Offline, Weights & Biases writes the run into the given folder and needs no account."""
     need("wandb")
     logger = WandbLogger("clicks", "first", {"seed": 1}, ["a"], "a note", str(tmp_path), mode="offline")
     log_all(logger)
@@ -180,7 +180,7 @@ def test_tracking_wandb_writes_offline(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_tracking_swanlab_writes_offline(tmp_path):
-    """Offline, SwanLab writes the run into the given folder, and asks for no account."""
+    """Offline, SwanLab writes the run into the given folder and needs no account."""
     need("swanlab")
     logger = SwanLabLogger("clicks", "first", "a description", {"seed": 1}, str(tmp_path / "logs"), mode="offline")
     log_all(logger)
@@ -191,8 +191,8 @@ def test_tracking_swanlab_writes_offline(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_tracking_aim_keeps_a_run(tmp_path):
-    """In a local repository Aim has the run with every point, NaN and infinity included, and the settings."""
+def test_tracking_aim_records_a_run(tmp_path):
+    """A local repository holds the run with every point, NaN and infinity included, and the settings."""
     need("aim")
     import aim
 
@@ -208,29 +208,29 @@ def test_tracking_aim_keeps_a_run(tmp_path):
 
 
 class Recorder(BaseLogger):
-    """Remembers what it was told, and raises where it is asked to."""
+    """Records its calls, and raises in the method named ``fails``."""
 
     def __init__(self, fails=None):
         self.calls, self.fails = [], fails
 
-    def _told(self, what):
-        self.calls.append(what)
-        if what == self.fails:
+    def _record(self, method):
+        self.calls.append(method)
+        if method == self.fails:
             raise OSError("no network")
 
     def log_metrics(self, metrics, step=None):
-        self._told("log_metrics")
+        self._record("log_metrics")
 
     def log_hyperparams(self, params):
-        self._told("log_hyperparams")
+        self._record("log_hyperparams")
 
     def finish(self):
-        self._told("finish")
+        self._record("finish")
 
 
 @pytest.mark.parametrize("fails", ["log_hyperparams", "log_metrics", "finish"])
 def test_tracking_a_failing_logger_is_named_and_the_others_are_finished(fails, tmp_path):
-    """What a logger raises ends the run under its name; every logger is finished, and a run that trained has its best weights saved."""
+    """An error of a logger ends the run and names the logger; all loggers are finished, and the best weights are saved after training."""
     first, broken, last = Recorder(), Recorder(fails), Recorder()
     trainer = zoo.trainer(model_logger=[first, broken, last], model_path=tmp_path, n_epoch=2)
     with pytest.raises(OSError, match="no network") as caught:
@@ -241,12 +241,12 @@ def test_tracking_a_failing_logger_is_named_and_the_others_are_finished(fails, t
     assert (tmp_path / "model.pth").exists() == (fails != "log_hyperparams")
 
 
-def test_tracking_a_run_logs_each_check(tmp_path):
-    """A run sends its settings, one point a check, and the end."""
+def test_tracking_a_run_logs_each_validation(tmp_path):
+    """A run logs its settings, then one point per validation, then finishes the logger."""
     need("tensorboard")
-    told = Recorder()
+    recorder = Recorder()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        history = zoo.trainer(model_logger=[told, TensorBoardLogger(tmp_path)], n_epoch=3).fit(*zoo.loaders())
-    assert told.calls == ["log_hyperparams", *["log_metrics"] * 3, "finish"]
+        history = zoo.trainer(model_logger=[recorder, TensorBoardLogger(tmp_path)], n_epoch=3).fit(*zoo.loaders())
+    assert recorder.calls == ["log_hyperparams", *["log_metrics"] * 3, "finish"]
     assert [value for _, value in scalars_of(tmp_path, "val/auc")[0]] == pytest.approx(history["auc"])

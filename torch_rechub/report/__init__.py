@@ -1,4 +1,4 @@
-"""A run as curves and as one HTML file, made from plain records. No server, and nothing from outside the file."""
+"""Draws a run from plain records: as curves, and as one HTML file that needs no server and no other file."""
 
 from torch_rechub.report.curves import curve_names, draw_history
 from torch_rechub.report.facts import Ending, environment

@@ -1,4 +1,4 @@
-"""One curve as inline SVG: its colours come from the page, so that it follows light and dark."""
+"""One curve as inline SVG. The style sheet of the page sets its colours, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch_rechub.report.text import escape, number
+from torch_rechub.report.text import escape, format_number
 
-__all__ = ["alike", "draw_chart", "thin", "ticks"]
+__all__ = ["draw_chart", "format_tick_labels", "thin_points", "ticks"]
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 52, 346, 14, 178
-MOST_POINTS, MOST_DOTS = 240, 40
+MAX_POINTS, MAX_DOTS = 240, 40
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Data to pixels along one axis."""
+    """The linear map from data to pixels along one axis."""
 
     low: float
     high: float
@@ -27,28 +27,27 @@ class _Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
+        fraction = (value - self.low) / (self.high - self.low)
+        return round(self.start + fraction * (self.end - self.start), 1)
 
 
 def draw_chart(title: str, points: Sequence[Point], best: Point | None = None, stopped_at: float | None = None) -> str:
-    """A curve of ``(step, value)``, with gaps where a value is not finite, a circle at the best check and a line at the stop."""
+    """A curve of ``(step, value)``, with gaps at values that are not finite, a circle at the best validation and a line at the stop."""
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     if not finite:
         return f'<figure><figcaption>{escape(title)}</figcaption><p class="muted">no finite value</p></figure>'
-    across, up = _scales(points, finite)
-    parts = [_grid(across, up), *(_line(piece, across, up) for piece in _pieces(points))]
-    if len(points) <= MOST_DOTS:
-        parts += [_dot(point, across, up) for point in finite]
+    x_scale, y_scale = _scales(points, finite)
+    parts = [_grid(x_scale, y_scale), *(_line(segment, x_scale, y_scale) for segment in _segments(points))]
+    if len(points) <= MAX_DOTS:
+        parts += [_dot(point, x_scale, y_scale) for point in finite]
     if stopped_at is not None:
-        parts.append(f'<path class="stop" d="M{across(stopped_at)} {TOP}V{BOTTOM}"/>')
+        parts.append(f'<path class="stop" d="M{x_scale(stopped_at)} {TOP}V{BOTTOM}"/>')
     if best is not None and math.isfinite(best[1]):
-        parts.append(
-            f'<circle class="best" cx="{across(best[0])}" cy="{up(best[1])}" r="6"><title>best: {number(best[1])}</title></circle>'
-        )
-    shown = number(best[1] if best is not None else finite[-1][1])
-    which = "last" if best is None else "at the best check"
-    caption = f'<figcaption>{escape(title)} <b>{shown}</b><span class="muted"> {which}</span></figcaption>'
+        tooltip = f"<title>best: {format_number(best[1])}</title>"
+        parts.append(f'<circle class="best" cx="{x_scale(best[0])}" cy="{y_scale(best[1])}" r="6">{tooltip}</circle>')
+    caption_value = format_number(best[1] if best is not None else finite[-1][1])
+    position = "last" if best is None else "at the best validation"
+    caption = f'<figcaption>{escape(title)} <b>{caption_value}</b><span class="muted"> {position}</span></figcaption>'
     label = f'role="img" aria-label="{escape(title)}, {len(points)} points"'
     return f'<figure>{caption}<svg viewBox="0 0 {WIDTH} {HEIGHT}" {label}>{"".join(parts)}</svg></figure>'
 
@@ -62,80 +61,82 @@ def _scales(points: Sequence[Point], finite: Sequence[Point]) -> tuple[_Scale, _
     return _Scale(first, last, LEFT, RIGHT), _Scale(low - margin, high + margin, BOTTOM, TOP)
 
 
-def _grid(across: _Scale, up: _Scale) -> str:
-    heights = ticks(up.low, up.high)
+def _grid(x_scale: _Scale, y_scale: _Scale) -> str:
+    y_ticks = ticks(y_scale.low, y_scale.high)
     rows = "".join(
-        f'<path class="grid" d="M{LEFT} {up(y)}H{RIGHT}"/><text class="tick end" x="{LEFT - 6}" y="{up(y) + 4}">{name}</text>'
-        for y, name in zip(heights, alike(heights), strict=True)
+        f'<path class="grid" d="M{LEFT} {y_scale(y)}H{RIGHT}"/><text class="tick end" x="{LEFT - 6}" y="{y_scale(y) + 4}">{label}</text>'
+        for y, label in zip(y_ticks, format_tick_labels(y_ticks), strict=True)
     )
     columns = "".join(
-        f'<text class="tick middle" x="{across(x)}" y="{BOTTOM + 16}">{number(x)}</text>' for x in ticks(across.low, across.high, 5)
+        f'<text class="tick middle" x="{x_scale(x)}" y="{BOTTOM + 16}">{format_number(x)}</text>'
+        for x in ticks(x_scale.low, x_scale.high, 5)
     )
-    name = f'<text class="tick middle" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 2}">optimizer step</text>'
-    return f'{rows}{columns}{name}<path class="axis" d="M{LEFT} {BOTTOM}H{RIGHT}"/>'
+    x_label = f'<text class="tick middle" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 2}">optimizer step</text>'
+    return f'{rows}{columns}{x_label}<path class="axis" d="M{LEFT} {BOTTOM}H{RIGHT}"/>'
 
 
-def _pieces(points: Sequence[Point]) -> list[list[Point]]:
-    """The curve without its gaps, thinned where it has more points than a screen."""
-    pieces: list[list[Point]] = [[]]
+def _segments(points: Sequence[Point]) -> list[list[Point]]:
+    """The segments of the curve between its gaps, thinned if they have too many points for a screen."""
+    segments: list[list[Point]] = [[]]
     for x, y in points:
         if math.isfinite(y):
-            pieces[-1].append((x, y))
-        elif pieces[-1]:
-            pieces.append([])
-    whole = [piece for piece in pieces if piece]
-    return [thin(piece, max(4, MOST_POINTS // len(whole))) for piece in whole[:MOST_POINTS]]
+            segments[-1].append((x, y))
+        elif segments[-1]:
+            segments.append([])
+    segments = [segment for segment in segments if segment]
+    return [thin_points(segment, max(4, MAX_POINTS // len(segments))) for segment in segments[:MAX_POINTS]]
 
 
-def _line(points: Sequence[Point], across: _Scale, up: _Scale) -> str:
-    path = "L".join(f"{across(x)} {up(y)}" for x, y in points)
+def _line(points: Sequence[Point], x_scale: _Scale, y_scale: _Scale) -> str:
+    path = "L".join(f"{x_scale(x)} {y_scale(y)}" for x, y in points)
     return f'<path class="curve" d="M{path}{"h.1" if len(points) == 1 else ""}"/>'
 
 
-def _dot(point: Point, across: _Scale, up: _Scale) -> str:
+def _dot(point: Point, x_scale: _Scale, y_scale: _Scale) -> str:
     x, y = point
-    return f'<circle class="dot" cx="{across(x)}" cy="{up(y)}" r="2.6"><title>step {number(x)}: {number(y)}</title></circle>'
+    tooltip = f"<title>step {format_number(x)}: {format_number(y)}</title>"
+    return f'<circle class="dot" cx="{x_scale(x)}" cy="{y_scale(y)}" r="2.6">{tooltip}</circle>'
 
 
-def alike(values: Sequence[float]) -> list[str]:
-    """Numbers of one axis, all with as many decimals as the longest needs.
+def format_tick_labels(values: Sequence[float]) -> list[str]:
+    """The labels of one axis, all with the same number of decimals.
 
     Example:
-        >>> alike([0.5, 0.525, 0.55]), alike([0.0, 20000.0])
+        >>> format_tick_labels([0.5, 0.525, 0.55]), format_tick_labels([0.0, 20000.0])
         (['0.500', '0.525', '0.550'], ['0', '20k'])
     """
-    places = next((n for n in range(6) if all(abs(round(value, n) - value) < 1e-9 for value in values)), None)
-    if places is None or max(map(abs, values), default=0) >= 1e4:
-        return [number(value) for value in values]
-    return [f"{value:.{places}f}" for value in values]
+    n_decimal = next((n for n in range(6) if all(abs(round(value, n) - value) < 1e-9 for value in values)), None)
+    if n_decimal is None or max(map(abs, values), default=0) >= 1e4:
+        return [format_number(value) for value in values]
+    return [f"{value:.{n_decimal}f}" for value in values]
 
 
-def thin(points: Sequence[Point], most: int) -> list[Point]:
-    """At most about ``most`` points with the same ends, peaks and troughs: of each stretch its lowest and its highest stay.
+def thin_points(points: Sequence[Point], max_points: int) -> list[Point]:
+    """About ``max_points`` of the points at most: the first, the last, and the lowest and highest point of each interval.
 
     Example:
-        >>> thin([(0, 0.0), (1, 9.0), (2, 1.0), (3, -5.0), (4, 2.0), (5, 3.0)], 4)
+        >>> thin_points([(0, 0.0), (1, 9.0), (2, 1.0), (3, -5.0), (4, 2.0), (5, 3.0)], 4)
         [(0, 0.0), (1, 9.0), (3, -5.0), (5, 3.0)]
     """
-    if len(points) <= most:
+    if len(points) <= max_points:
         return list(points)
-    size = math.ceil((len(points) - 2) / max(1, (most - 2) // 2))
-    kept = [points[0]]
+    size = math.ceil((len(points) - 2) / max(1, (max_points - 2) // 2))
+    thinned = [points[0]]
     for start in range(1, len(points) - 1, size):
-        stretch = points[start : min(start + size, len(points) - 1)]
-        kept += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
-    return [*kept, points[-1]]
+        interval = points[start : min(start + size, len(points) - 1)]
+        thinned += sorted({min(interval, key=lambda p: p[1]), max(interval, key=lambda p: p[1])})
+    return [*thinned, points[-1]]
 
 
 def ticks(low: float, high: float, n: int = 4) -> list[float]:
-    """Round numbers within a range, at most about ``n``.
+    """About ``n`` round numbers within a range.
 
     Example:
         >>> ticks(0.703, 0.748)
         [0.71, 0.72, 0.73, 0.74]
     """
-    rough = (high - low) / n
-    power = 10.0 ** math.floor(math.log10(rough))
-    width = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= rough * 0.7)
+    ideal_width = (high - low) / n
+    power = 10.0 ** math.floor(math.log10(ideal_width))
+    width = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= ideal_width * 0.7)
     first = math.ceil(low / width)
     return [round((first + i) * width, 12) for i in range(int(high / width - first) + 1)]

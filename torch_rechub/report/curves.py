@@ -1,10 +1,10 @@
-"""Learning curves as a picture, by matplotlib."""
+"""Learning curves as a matplotlib figure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch_rechub.report.records import Records
+from torch_rechub.report.records import RECORD_FIELDS, Records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes  # pyright: ignore[reportMissingImports]
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 __all__ = ["curve_names", "draw_history"]
 
-#: Columns of a record that are no curve.
-_NO_CURVE = {"epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict"}
+#: Fields of a record that are not drawn as metrics. ``monitored`` is the value of a monitor of several metrics, and is drawn.
+_NOT_METRICS = set(RECORD_FIELDS) - {"monitored"}
 
 
 def curve_names(history: Records) -> list[str]:
-    """The columns that are curves beside loss and learning rate: the numbers of the last record, the monitored one first."""
-    names = [name for name, value in history[-1].items() if name not in _NO_CURVE and isinstance(value, float)]
+    """The metrics of the last record, the monitored one first. Loss and learning rate are not included."""
+    names = [name for name, value in history[-1].items() if name not in _NOT_METRICS and isinstance(value, float)]
     return sorted(names, key=lambda name: name != history.monitor)
 
 
 def draw_history(history: Records) -> Figure:
-    """Metrics, training loss and, if it changed, the learning rate, by optimizer step; a circle at the best check, a line at the stop."""
+    """Draw metrics, training loss and, if it changed, the learning rate. A circle marks the best validation, a line the stop."""
     if not len(history):
-        raise ValueError("The history is empty: there is nothing to draw before the first check.")
+        raise ValueError("The history is empty: there is nothing to draw before the first record.")
     try:
         from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -49,7 +49,7 @@ def _draw_curve(axes: Axes, history: Records, name: str) -> None:
     best = history.best
     if best is not None and name in best and name not in titles:
         axes.plot(
-            [best["step"]], [best[name]], "o", markersize=11, fillstyle="none", color="#c44e52", label=f"best check: {best[name]:.4f}"
+            [best["step"]], [best[name]], "o", markersize=11, fillstyle="none", color="#c44e52", label=f"best validation: {best[name]:.4f}"
         )
         axes.legend(fontsize=9)
     if history.stop_reason:

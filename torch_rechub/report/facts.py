@@ -1,4 +1,4 @@
-"""What a report says beside the records: how the run ended, and where it ran."""
+"""The facts of a report besides the records: how the run ended, and on which system it ran."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Ending", "environment"]
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: in a word, and why."""
+    """How a run ended, and why."""
 
     kind: Literal["finished", "stopped", "paused", "failed", "not run"]
     reason: str
 
 
 def environment(device: torch.device | None = None, **more: Any) -> dict[str, Any]:
-    """Versions, device and threads of this process; nothing that names the machine or its user.
+    """Versions, device and threads of this process. The names of the machine and of the user are not included.
 
     Args:
-        device: where the model is trained; None is the CPU.
+        device: the device of the model; None is the CPU.
         more: further facts, such as the kernels in use.
     """
     facts: dict[str, Any] = {

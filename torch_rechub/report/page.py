@@ -1,4 +1,4 @@
-"""The page: what a run was, in the order in which a person asks."""
+"""The HTML page of a run: how it ended, its main figures, curves, decisions, settings and environment."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from torch_rechub.report.curves import curve_names
 from torch_rechub.report.facts import Ending
 from torch_rechub.report.records import Records
 from torch_rechub.report.style import STYLE
-from torch_rechub.report.text import duration, escape, number, shown
+from torch_rechub.report.text import escape, format_duration, format_number, format_value
 
 __all__ = ["report_page"]
 
-MOST_ROWS = 120
-WORDS = {"finished": "finished", "stopped": "stopped", "paused": "interrupted", "failed": "broken off", "not run": "not run"}
+MAX_ROWS = 120
+ENDING_WORDS = {"finished": "finished", "stopped": "stopped", "paused": "interrupted", "failed": "failed", "not run": "not run"}
 NOTE = (
-    "An improvement moves what patience counts from; the best is the best finite value, whatever its margin: the model keeps its weights."
+    "Patience counts the validations since the last improvement. An improvement must exceed min_delta; the best validation, whose weights "
+    "are restored, is the one with the best finite value. A validation that is not counted leaves patience unchanged."
 )
 
 
 def report_page(history: Records, title: str, ending: Ending, settings: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """The whole document as text, with no reference to anything outside it.
+    """The page as text. It refers to no other file.
 
     Args:
-        history: of the run; may be empty.
-        title: what ran.
-        ending: how it ended and why.
-        settings: name to value; every value is shown escaped.
-        environment: likewise.
+        history: the records of the run; may be empty.
+        title: the title of the page.
+        ending: how the run ended and why.
+        settings: setting -> value; all values are escaped.
+        environment: fact -> value, as :func:`~torch_rechub.report.facts.environment` returns them.
     """
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
     )
-    pill = f'<span class="pill {ending.kind.replace(" ", "-")}">{WORDS[ending.kind]}</span>'
+    pill = f'<span class="pill {ending.kind.replace(" ", "-")}">{ENDING_WORDS[ending.kind]}</span>'
     parts = [f'<h1>{escape(title)}</h1><p class="ending">{pill}{escape(ending.reason)}</p>', _tiles(history)]
     if len(history):
         parts += [_charts(history, ending), _decisions(history)]
@@ -45,13 +46,17 @@ def report_page(history: Records, title: str, ending: Ending, settings: Mapping[
 
 def _tiles(history: Records) -> str:
     if not len(history):
-        return (
-            '<div class="tiles"><div class="card"><b>0</b><span class="muted">checks: the run ended before the first one</span></div></div>'
-        )
+        return f'<div class="tiles">{_tile("0", "validations: the run ended before the first one")}</div>'
     best, last, name = history.best, history[-1], history.monitor
-    tiles = [(number(best[name]), f"best {escape(name)}, epoch {best['epoch']}, step {best['step']:,}")] if best and name in best else []
-    tiles += [(str(last["epoch"]), "last epoch"), (f"{last['step']:,}", "optimizer steps at the last check")]
-    tiles += [(number(last["rows"]), "rows trained on"), (duration(last["seconds"]), "elapsed"), (str(len(history)), "records")]
+    tiles: list[tuple[str, str]] = []
+    if best and name in best:
+        tiles.append((format_number(best[name]), f"best {escape(name)}, epoch {best['epoch']}, step {best['step']:,}"))
+    tiles += [(str(last["epoch"]), "last epoch"), (f"{last['step']:,}", "optimizer steps at the last record")]
+    tiles += [
+        (format_number(last["rows"]), "rows trained on"),
+        (format_duration(last["seconds"]), "elapsed"),
+        (str(len(history)), "records"),
+    ]
     return f'<div class="tiles">{"".join(_tile(value, label) for value, label in tiles)}</div>'
 
 
@@ -62,13 +67,13 @@ def _tile(value: str, label: str) -> str:
 def _charts(history: Records, ending: Ending) -> str:
     best, metrics = history.best, curve_names(history)
     stopped_at = float(history[-1]["step"]) if ending.kind in {"stopped", "failed"} else None
-    drawn: list[str] = []
+    charts: list[str] = []
     for name in [*metrics, "loss"] + (["lr"] if len(set(history["lr"])) > 1 else []):
         title = {"loss": "training loss", "lr": "learning rate"}.get(name, f"validation {name}")
-        at = (float(best["step"]), float(best[name])) if best and name in best and name in metrics else None
-        drawn.append(draw_chart(title, _points(history, name), at, stopped_at))
-    note = '<p class="note muted">A circle marks the check whose weights were kept; a dashed line, the stop.</p>'
-    return f'<h2>Curves</h2><div class="charts{" two" if len(drawn) in {2, 4} else ""}">{"".join(drawn)}</div>{note}'
+        best_point = (float(best["step"]), float(best[name])) if best and name in best and name in metrics else None
+        charts.append(draw_chart(title, _points(history, name), best_point, stopped_at))
+    note = '<p class="note muted">A circle marks the best validation, whose weights were kept. A dashed line marks the stop.</p>'
+    return f'<h2>Curves</h2><div class="charts{" two" if len(charts) in {2, 4} else ""}">{"".join(charts)}</div>{note}'
 
 
 def _points(history: Records, name: str) -> list[Point]:
@@ -78,57 +83,73 @@ def _points(history: Records, name: str) -> list[Point]:
 
 def _decisions(history: Records) -> str:
     metrics = curve_names(history)
-    judged = any("verdict" in record for record in history)
+    has_decisions = any("verdict" in record for record in history)
     names = ["record", "epoch", "step", "loss", "lr", *metrics]
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    if judged:
-        head += '<th class="word">decision</th><th>in a row without</th><th class="word">why</th>'
-    rows = "".join(_row(history, i, metrics, judged, len(names)) for i in _chosen(history))
-    note = f'<p class="note muted">{NOTE}</p>' if judged else ""
+    if has_decisions:
+        head += '<th class="word">decision</th><th>without improvement</th><th class="word">why</th>'
+    rows = "".join(_row(history, i, metrics, has_decisions, len(names)) for i in _selected_rows(history))
+    note = f'<p class="note muted">{NOTE}</p>' if has_decisions else ""
     table = f'<div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return f"<h2>{'Decisions' if judged else 'Records'}</h2>{table}{note}"
+    return f"<h2>{'Decisions' if has_decisions else 'Records'}</h2>{table}{note}"
 
 
-def _chosen(history: Records) -> list[int]:
-    """Which records the table has: all, or in a long run the first, the latest bests and the last, with -n for n left out."""
+def _selected_rows(history: Records) -> list[int]:
+    """The indices of the records in the table; -n stands for n records that are left out.
+
+    A long run has the first and the last records, and the latest records that were the best so far.
+    """
     n = len(history)
-    if n <= MOST_ROWS:
+    if n <= MAX_ROWS:
         return list(range(n))
     bests = [i for i, record in enumerate(history) if record.get("is_best")]
-    keep = sorted({*range(20), *bests[-40:], *range(n - 50, n)})
-    chosen: list[int] = []
-    for before, i in zip([-1, *keep], keep, strict=False):
-        chosen += [-(i - before - 1), i] if i > before + 1 else [i]
-    return chosen
+    selected = sorted({*range(20), *bests[-40:], *range(n - 50, n)})
+    rows: list[int] = []
+    for previous, i in zip([-1, *selected], selected, strict=False):
+        rows += [-(i - previous - 1), i] if i > previous + 1 else [i]
+    return rows
 
 
-def _row(history: Records, i: int, metrics: Sequence[str], judged: bool, n_column: int) -> str:
+def _row(history: Records, i: int, metrics: Sequence[str], has_decisions: bool, n_column: int) -> str:
     if i < 0:
-        return f'<tr><td class="gap" colspan="{n_column + 3 * judged}">{-i:,} records without a new best are left out here</td></tr>'
+        return f'<tr><td class="gap" colspan="{n_column + 3 * has_decisions}">{-i:,} records without a new best are left out here</td></tr>'
     record = history[i]
     values = [i + 1, record["epoch"], record["step"]]
     cells = "".join(f"<td>{value:,}</td>" for value in values)
     cells += "".join(f"<td>{_value(record.get(name))}</td>" for name in ["loss", "lr", *metrics])
-    if judged:
+    if has_decisions:
         why = escape(record.get("verdict", "not decided"))
-        cells += f'<td class="word">{_badge(record)}</td><td>{shown(record.get("trial_counter"))}</td><td class="word why">{why}</td>'
+        cells += (
+            f'<td class="word">{_badge(record)}</td><td>{format_value(record.get("trial_counter"))}</td><td class="word why">{why}</td>'
+        )
     return f"<tr{' class=top' if record is history.best else ''}>{cells}</tr>"
 
 
 def _badge(record: Mapping[str, Any]) -> str:
-    """Whether the check is the best so far, and whether patience counts from it: a best one may be too small an improvement to count."""
-    counts = record.get("trial_counter") == 0 and not str(record.get("verdict")).startswith("ignored")
-    words = ["best so far"] if record.get("is_best") else ["improvement"] if counts else []
+    """The decision on a validation: whether it is the best so far, and whether it is an improvement for patience.
+
+    The best validation so far is not always an improvement: its margin may be below ``min_delta``. A validation that patience does not
+    count has a verdict that begins with "ignored".
+    """
+    if "verdict" not in record:
+        return ""  # the run ended before the decision
+    is_counted = not str(record["verdict"]).startswith("ignored")
+    is_improvement = is_counted and record.get("trial_counter") == 0
+    words = ["best so far"] if record.get("is_best") else ["improvement"] if is_improvement else []
     badges = [f'<span class="pill best">{word}</span>' for word in words]
-    return " ".join([*badges, *([] if counts else ['<span class="pill">not counted</span>'])])
+    if not is_counted:
+        badges.append('<span class="pill">not counted</span>')
+    elif not is_improvement:
+        badges.append('<span class="pill">no improvement</span>')
+    return " ".join(badges)
 
 
 def _value(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, int | float) else shown(value)
+    return f"{value:.5g}" if isinstance(value, int | float) else format_value(value)
 
 
 def _pairs(title: str, facts: Mapping[str, Any]) -> str:
     if not facts:
         return ""
-    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{shown(value)}</dd></div>" for name, value in facts.items())
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{format_value(value)}</dd></div>" for name, value in facts.items())
     return f'<h2>{escape(title)}</h2><div class="card"><dl class="pairs">{pairs}</dl></div>'

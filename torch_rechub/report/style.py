@@ -1,4 +1,4 @@
-"""The page's look, for light and dark, for desk and phone."""
+"""The style sheet of the page, for light and dark mode and for large and small screens."""
 
 __all__ = ["STYLE"]
 

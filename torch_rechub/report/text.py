@@ -1,4 +1,4 @@
-"""How the report writes words and numbers: everything that comes from a run is escaped."""
+"""Formatting of numbers and text for the report. All text of a run is escaped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import html
 import math
 from typing import Any
 
-__all__ = ["duration", "escape", "number", "shown"]
+__all__ = ["escape", "format_duration", "format_number", "format_value"]
 
 
 def escape(value: Any) -> str:
-    """Text that a page shows as it is: no tag, no attribute, no control character.
+    """Text as HTML that a browser shows literally; control characters are replaced.
 
     Example:
         >>> escape("<b title='x'>" + chr(0))
@@ -20,11 +20,11 @@ def escape(value: Any) -> str:
     return html.escape("".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text))
 
 
-def number(value: float) -> str:
-    """A number as people read it.
+def format_number(value: float) -> str:
+    """A number with four significant digits, large numbers with a unit.
 
     Example:
-        >>> [number(value) for value in (0.71234567, 12000, 2.5e6, 0.0, 1e-5, float("nan"))]
+        >>> [format_number(value) for value in (0.71234567, 12000, 2.5e6, 0.0, 1e-5, float("nan"))]
         ['0.7123', '12k', '2.5M', '0', '1e-05', 'nan']
     """
     if not math.isfinite(value):
@@ -35,11 +35,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def shown(value: Any) -> str:
-    """A setting or fact, escaped.
+def format_value(value: Any) -> str:
+    """A setting or a fact, escaped.
 
     Example:
-        >>> [shown(value) for value in (None, 1234567, 0.001, True, "<x>")]
+        >>> [format_value(value) for value in (None, 1234567, 0.001, True, "<x>")]
         ['–', '1,234,567', '0.001', 'yes', '&lt;x&gt;']
     """
     if value is None:
@@ -51,11 +51,11 @@ def shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else escape(value)
 
 
-def duration(seconds: float) -> str:
-    """Elapsed time.
+def format_duration(seconds: float) -> str:
+    """An elapsed time with units.
 
     Example:
-        >>> [duration(seconds) for seconds in (0.25, 75, 7260)]
+        >>> [format_duration(seconds) for seconds in (0.25, 75, 7260)]
         ['0.2 s', '1 min 15 s', '2 h 1 min']
     """
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""The only room that writes and reads our own files: atomic files, numbered saves with digests, the k best weights, background writing."""
+"""Reading and writing of the library's own files: atomic writes, numbered saves with digests, the k best weights, a background thread."""
 
 from torch_rechub.storage.background import Background
 from torch_rechub.storage.best_files import BestFiles

@@ -1,4 +1,4 @@
-"""One piece of work at a time beside the main thread."""
+"""A background thread that runs one function at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Background"]
 
 
 class Background:
-    """Runs a function in a thread; the next one waits until it is done. What a function raises is raised at the next call.
+    """Runs functions in a background thread, one after another. An exception of a function is raised by the next call of a method.
 
     Example:
         >>> done = []
@@ -24,25 +24,27 @@ class Background:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def run(self, work: Callable[[], None]) -> None:
-        """Wait for the work before, then begin this one.
+    def run(self, function: Callable[[], None]) -> None:
+        """Wait for the previous function, then start this one.
 
         Raises:
-            BaseException: what the work before raised; this one is not begun then.
+            BaseException: the exception of the previous function; then this one is not started.
         """
         self.join()
 
-        def carry_out() -> None:
+        def run_and_store_error() -> None:
             try:
-                work()
+                function()
             except BaseException as error:
                 self._error = error
 
-        self._thread = threading.Thread(target=carry_out, name="torch_rechub save")  # no daemon: an exit waits for it
+        self._thread = threading.Thread(
+            target=run_and_store_error, name="torch_rechub save"
+        )  # not a daemon thread: Python waits for it at exit
         self._thread.start()
 
     def join(self) -> None:
-        """Wait for the work, and raise what it raised."""
+        """Wait for the function, and raise its exception, if any."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

@@ -1,4 +1,4 @@
-"""The weights of the k best checks on disk, with a list that says which is which."""
+"""The weights of the k best validations on disk, with an index file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["BestFiles"]
 
 
 class BestFiles:
-    """``step-<n>.pth`` for each of the ``keep`` best checks, and ``best.json``, which names them, best first.
+    """Writes ``step-<n>.pth`` for each of the ``keep`` best validations, and the index ``best.json``, which lists them, best first.
 
-    A file is whole before the list names it, and is deleted after the list has let it go.
+    A weights file is complete before the index lists it, and it is deleted only after the index no longer lists it.
 
     Args:
-        folder: where they lie.
-        keep: how many.
-        direction: "max" or "min".
+        folder: the folder of the files.
+        keep: number of validations to keep.
+        direction: "max" if the best value is the largest, "min" if it is the smallest.
     """
 
     def __init__(self, folder: Path, keep: int, direction: Literal["max", "min"]) -> None:
@@ -29,27 +29,32 @@ class BestFiles:
         self.keep = keep
         self.sign = 1 if direction == "max" else -1
 
-    def listed(self) -> list[dict[str, Any]]:
-        """The entries of the list, best first: ``file``, ``step``, ``value``."""
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of the index, best first, each with ``file``, ``step`` and ``value``."""
         path = self.folder / "best.json"
         return json.loads(path.read_text()) if path.exists() else []
 
     def offer(self, step: int, value: float, weights: Callable[[], Mapping[str, Any]], anew: bool = False) -> None:
-        """Keep ``weights()`` if ``value`` is among the best; an earlier check wins a tie. ``anew`` lets go of an earlier run's."""
+        """Write ``weights()`` if ``value`` is among the best values; of equal values the earlier validation is better.
+
+        Args:
+            step: the optimizer step of the validation.
+            value: the monitored value; nothing is written if it is not finite.
+            weights: returns the ``state_dict`` to write.
+            anew: delete the files of an earlier run.
+        """
         if not math.isfinite(value):
             return
-        before = self.listed()
-        kept = [] if anew else [entry for entry in before if entry["step"] != step]
-        ranked = sorted(
-            [*kept, {"file": f"step-{step:08d}.pth", "step": step, "value": value}], key=lambda e: (-self.sign * e["value"], e["step"])
-        )
-        ranked = ranked[: self.keep]
-        if all(entry["step"] != step for entry in ranked):
+        old_entries = self.entries()
+        other_entries = [] if anew else [entry for entry in old_entries if entry["step"] != step]
+        new_entry = {"file": f"step-{step:08d}.pth", "step": step, "value": value}
+        ranked = sorted([*other_entries, new_entry], key=lambda entry: (-self.sign * entry["value"], entry["step"]))[: self.keep]
+        if new_entry not in ranked:
             return
         make_folder(self.folder)
-        save_weights(self.folder / f"step-{step:08d}.pth", weights())
+        save_weights(self.folder / new_entry["file"], weights())
         write_text(self.folder / "best.json", json.dumps(ranked, indent=1))
-        names = {entry["file"] for entry in ranked}
-        for entry in before:
-            if entry["file"] not in names:
+        listed_files = {entry["file"] for entry in ranked}
+        for entry in old_entries:
+            if entry["file"] not in listed_files:
                 (self.folder / entry["file"]).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The only writer of files: what is on disk is either the old whole or the new whole, never a part."""
+"""Atomic writing of files: a file on disk is either the complete old file or the complete new file, never a part of one."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ __all__ = [
 
 
 def make_folder(path: FilePath) -> Path:
-    """Create a folder, with those above it, and make sure that a file can be written there.
+    """Create a folder and its parents, if missing, and test that files can be written there.
 
     Raises:
-        OSError: naming the folder, when it cannot be made or written to.
+        OSError: naming the folder, when it cannot be created or written to.
     """
     folder = Path(path)
     try:
@@ -50,9 +50,9 @@ def make_folder(path: FilePath) -> Path:
 
 
 def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
-    """Replace a file by what ``write`` writes, atomically: a temporary file beside it, flushed to the disk, then renamed.
+    """Replace a file atomically. ``write`` writes a temporary file in the same folder, which is flushed to disk and then renamed.
 
-    Whatever fails on the way, the file that was there stays as it was and no temporary file is left.
+    If any step fails, an existing file is not changed and no temporary file remains.
 
     Raises:
         OSError: naming the file that could not be written.
@@ -67,19 +67,21 @@ def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
         os.replace(temporary, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise OSError(error.errno, f"could not be written: {error.strerror}. What was there before is intact", str(target)) from error
+        raise OSError(
+            error.errno, f"could not be written: {error.strerror}. The file that was there before is intact", str(target)
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def write_text(path: FilePath, text: str) -> None:
-    """Replace a text file, atomically."""
+    """Replace a text file atomically."""
     write_file(path, lambda file: file.write(text.encode()))
 
 
 def append_line(path: FilePath, line: str) -> None:
-    """Add one line to a text file in one write, so that two processes can share the file; the file's folder is made."""
+    """Append a line to a text file by one write, so that two processes can share the file. The folder is created if missing."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(target, "a", encoding="utf-8") as file:
@@ -87,35 +89,35 @@ def append_line(path: FilePath, line: str) -> None:
 
 
 def write_figure(path: FilePath, figure: Any) -> None:
-    """Replace a picture by a matplotlib figure, atomically; the path's suffix chooses the format (.svg, .png, .pdf)."""
+    """Write a matplotlib figure atomically. The suffix of the path selects the format (.svg, .png, .pdf)."""
     suffix = Path(path).suffix.removeprefix(".") or None
     write_file(path, lambda file: figure.savefig(file, format=suffix))
 
 
 def save_weights(path: FilePath, weights: Mapping[str, Any]) -> None:
-    """Replace a ``state_dict`` on disk, atomically; ``torch.load(path, weights_only=True)`` reads it on any device."""
+    """Write a ``state_dict`` atomically. ``torch.load(path, weights_only=True)`` reads it on any device."""
     on_cpu = {name: value.detach().cpu() if isinstance(value, torch.Tensor) else value for name, value in weights.items()}
     write_file(path, lambda file: _torch_save(on_cpu, file))
 
 
 def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors as ``safetensors``, flushed to the disk; not atomic: for a file in a folder that is renamed when it is whole.
+    """Write a ``safetensors`` file and flush it to disk. Not atomic: the caller writes to a temporary folder and renames it.
 
     Raises:
         OSError: naming the file that could not be written.
     """
-    seen: set[int] = set()
-    apart: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():  # the format wants each tensor to have memory of its own
-        storage = tensor.untyped_storage().data_ptr()
-        alone = storage not in seen and tensor.is_contiguous()
-        apart[name] = tensor.detach() if alone else tensor.detach().clone(memory_format=torch.contiguous_format)
-        seen.add(storage)
+    addresses: set[int] = set()
+    separate: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():  # the format does not allow tensors that share memory
+        address = tensor.untyped_storage().data_ptr()
+        is_separate = address not in addresses and tensor.is_contiguous()
+        separate[name] = tensor.detach() if is_separate else tensor.detach().clone(memory_format=torch.contiguous_format)
+        addresses.add(address)
     try:
-        save_file(apart, path)
+        save_file(separate, path)
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    except SafetensorError as error:  # raised for a failing write as well, with the system's number inside
+    except SafetensorError as error:  # also raised for a failed write, with the system's error number in its text
         number = re.search(r"os error (\d+)", str(error))
         code = int(number[1]) if number else errno.EIO
         raise OSError(code, f"could not be written: {os.strerror(code) if number else error}", str(path)) from error
@@ -124,35 +126,37 @@ def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def save_safetensors(path: FilePath, weights: Mapping[str, Any]) -> None:
-    """Replace a file of the tensors of a ``state_dict`` in the ``safetensors`` format, atomically.
+    """Write the tensors of a ``state_dict`` atomically in the ``safetensors`` format.
 
     Raises:
-        OSError: naming the file that could not be written; what was there before is intact.
+        OSError: naming the file that could not be written; an existing file is not changed.
     """
     target = Path(path)
-    folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")  # the library has temporary files of its own
+    folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")  # safetensors may create temporary files beside the target
     try:
         folder.mkdir()
         save_tensors(folder / target.name, {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)})
         os.replace(folder / target.name, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise OSError(error.errno, f"could not be written: {error.strerror}. What was there before is intact", str(target)) from error
+        raise OSError(
+            error.errno, f"could not be written: {error.strerror}. The file that was there before is intact", str(target)
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
-    handled = sys.exc_info()[1]  # what a run died of, when it is saved for the last time
+    outer_error = sys.exc_info()[1]  # set if the caller saves while it handles an exception
     try:
         torch.save(weights, file)
-    except RuntimeError as error:  # torch reports a failing write as a RuntimeError, with the reason (an interrupt as well) chained
-        reason = error.__context__
-        raise OSError(None, str(error)) if reason is None or reason is handled else reason from error
+    except RuntimeError as error:  # torch raises it for a failed write; the cause, which may be an interrupt, is chained
+        cause = error.__context__
+        raise OSError(None, str(error)) if cause is None or cause is outer_error else cause from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename durable; not every system can open a folder."""
+    """Flush a folder to disk, so that a rename in it is durable. Does nothing on systems that cannot open a folder."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Numbered saves of a run in one folder: each is whole or not there, each is checked before it is believed."""
+"""Numbered saves of a run in one folder. A save is complete or absent, and its files are verified when it is read."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 
 class DamagedSaveError(ValueError):
-    """A save whose files are not what was written; the message names the file."""
+    """A save with a missing or changed file; the message names the file."""
 
 
 class SaveFolder:
     """Saves ``save-00000001``, ``save-00000002``, ... A save is a folder with tensors, plain state, and a manifest of digests.
 
-    A save is written under another name and renamed when all of it is on the disk, so one that has its name is whole; a digest of each
-    file shows what has changed since (a flipped bit loads silently otherwise). Reading runs no code: there are no pickles.
+    A save is written to a temporary folder, which is renamed after all files are on disk. So a folder named ``save-...`` is complete. The
+    digest of each file detects later changes, such as a flipped bit. Reading never executes code: no file is a pickle.
 
     Args:
-        folder: where they lie; made at the first save.
+        folder: the folder of the saves, created by the first save.
     """
 
     def __init__(self, folder: FilePath) -> None:
         self.folder = Path(folder)
 
     def names(self) -> list[str]:
-        """The saves that are there, oldest first."""
+        """The names of the existing saves, oldest first."""
         if not self.folder.is_dir():
             return []
         return sorted(entry.name for entry in self.folder.iterdir() if re.fullmatch(r"save-\d{8}", entry.name))
 
     def write(self, state: Any, about: Mapping[str, Any]) -> str:
-        """Add a save of a tree of tensors and plain values; all else as :meth:`write_parts`."""
+        """Write a save of a tree of tensors and plain values; see :meth:`write_parts`."""
         return self.write_parts(*split_tree(state), about)
 
     def write_parts(self, plain: Any, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-        """Add a save.
+        """Write a save from the two parts of a tree that :func:`~torch_rechub.storage.tree.split_tree` returns.
 
         Args:
-            plain: what :func:`~torch_rechub.storage.tree.split_tree` made of a tree of tensors and plain values.
-            tensors: the tensors that it took out.
-            about: a few plain facts for the manifest; ``run`` names the run, see :meth:`prune`.
+            plain: the plain values of the tree.
+            tensors: the tensors of the tree.
+            about: further plain values for the manifest. ``run`` is the id of the run, see :meth:`prune`.
 
         Returns:
-            The save's name.
+            The name of the save.
 
         Raises:
-            OSError: naming the file that could not be written; the saves that were there are intact.
+            OSError: naming the file that could not be written; older saves are not changed.
         """
         make_folder(self.folder)
         names = self.names()
@@ -92,67 +92,67 @@ class SaveFolder:
         """The state of one save.
 
         Raises:
-            DamagedSaveError: naming the file, when it is not what was written.
+            DamagedSaveError: naming the file, when it is missing or was changed.
         """
         folder = self.folder / name
         expected = self.manifest(name)["files"]
         for file in (TENSORS, STATE):
             try:
-                found = digest(folder / file)
+                actual = digest(folder / file)
             except OSError as error:
                 raise DamagedSaveError(f"{folder / file} cannot be read: {error.strerror}.") from error
-            if found != expected[file]:
-                raise DamagedSaveError(f"{folder / file} is damaged: its content is not what was written.")
+            if actual != expected[file]:
+                raise DamagedSaveError(f"{folder / file} is damaged: its content was changed after it was written.")
         try:
-            tensors = {name: tensor.clone() for name, tensor in load_file(folder / TENSORS).items()}  # the file may go
+            tensors = {name: tensor.clone() for name, tensor in load_file(folder / TENSORS).items()}  # the file may be deleted later
             return join_tree(json.loads((folder / STATE).read_text()), tensors)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:  # whole, and yet not what we write
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the digests match, but this library did not write the files
             raise DamagedSaveError(f"{folder / TENSORS} and {STATE} cannot be read together: {error}.") from error
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """What one save says of itself.
+        """The manifest of one save.
 
         Raises:
-            DamagedSaveError: naming the file, when it is not what was written.
+            DamagedSaveError: naming the file, when it is missing or was changed.
         """
         path = self.folder / name / MANIFEST
         try:
             text = path.read_text()
             manifest = json.loads(text)
-            good = manifest["format"] == FORMAT and text == _sealed({key: value for key, value in manifest.items() if key != "seal"})
+            is_valid = manifest["format"] == FORMAT and text == _sealed({key: value for key, value in manifest.items() if key != "seal"})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedSaveError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-        if not good:
-            raise DamagedSaveError(f"{path} is damaged: its content is not what was written.")
+        if not is_valid:
+            raise DamagedSaveError(f"{path} is damaged: its content was changed after it was written.")
         return manifest
 
     def newest(self) -> Any:
-        """The state of the newest good save, or None where there is none; a damaged one is named in the log and the one before is used.
+        """The state of the newest valid save; None without saves. A damaged save is logged, and the save before it is used.
 
         Raises:
-            DamagedSaveError: when there are saves and none is good.
+            DamagedSaveError: when all saves are damaged.
         """
         problems: list[str] = []
         for name in reversed(self.names()):
             try:
                 return self.read(name)
             except DamagedSaveError as error:
-                logger.warning("%s The save before it is used, where there is one.", error)
+                logger.warning("%s The save before it, if any, is used.", error)
                 problems.append(str(error))
         if problems:
-            raise DamagedSaveError(f"No save in {self.folder} is good: {' '.join(problems)} Remove the folder to start anew.")
+            raise DamagedSaveError(f"No save in {self.folder} is good: {' '.join(problems)} Remove the folder to start a new run.")
         return None
 
     def prune(self, keep: int, run: str) -> None:
-        """Delete all but the newest ``keep`` saves of ``run``, those of other runs, and what a killed process left unfinished."""
+        """Delete all saves except the newest ``keep`` ones of ``run``, and the temporary folders of killed processes."""
         names = self.names()
-        for name in [name for name in names if name not in names[-keep:] or not self._is_of(name, run)]:
-            doomed = self.folder / f"{name}.{secrets.token_hex(4)}.tmp"
-            os.rename(self.folder / name, doomed)  # a save that loses a file is not taken for a whole one
-        for left in self.folder.glob("save-*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)
+        for name in [name for name in names if name not in names[-keep:] or not self._belongs_to(name, run)]:
+            temporary = self.folder / f"{name}.{secrets.token_hex(4)}.tmp"
+            os.rename(self.folder / name, temporary)  # so that a partly deleted save is not read
+        for temporary in self.folder.glob("save-*.tmp"):
+            shutil.rmtree(temporary, ignore_errors=True)
 
-    def _is_of(self, name: str, run: str) -> bool:
+    def _belongs_to(self, name: str, run: str) -> bool:
         try:
             return self.manifest(name).get("run") == run
         except DamagedSaveError:
@@ -160,24 +160,24 @@ class SaveFolder:
 
 
 def _sealed(manifest: Mapping[str, Any]) -> str:
-    """A manifest as text, with a digest of itself."""
+    """The text of a manifest, with a digest of its own content."""
     seal = hashlib.blake2b(json.dumps(manifest).encode(), digest_size=16).hexdigest()
     return json.dumps({**manifest, "seal": seal}, indent=1)
 
 
 def digest(path: Path) -> str:
-    """BLAKE2b of a file's content, 128 bits."""
-    found = hashlib.blake2b(digest_size=16)
+    """BLAKE2b digest of a file's content, 128 bits."""
+    hasher = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+            hasher.update(block)
+    return hasher.hexdigest()
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
-    """BLAKE2b of tensors' names, types, shapes and content, 128 bits."""
-    found = hashlib.blake2b(digest_size=16)
+    """BLAKE2b digest of the tensors' names, dtypes, shapes and content, 128 bits."""
+    hasher = hashlib.blake2b(digest_size=16)
     for name, tensor in tensors.items():
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)  # numpy knows not every type
-    return found.hexdigest()
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hasher.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)  # numpy does not have every dtype
+    return hasher.hexdigest()

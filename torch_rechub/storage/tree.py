@@ -1,4 +1,4 @@
-"""A tree of state in two parts: plain values for JSON, and tensors beside it. Reading one never runs code."""
+"""Splits a tree of state into plain values for JSON and tensors. Joining them never executes code."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["join_tree", "split_tree"]
 
 
 def split_tree(tree: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Part a tree of dicts, lists, tuples, counters, numbers, strings and tensors.
+    """Split a tree of dicts, lists, tuples, counters, numbers, strings and tensors.
 
-    JSON knows neither tuples nor integer keys (a ``MultiStepLR`` whose milestones became strings would never fire again), so whatever
-    it would change is tagged.
+    JSON has neither tuples nor integer keys (with milestones as strings, a ``MultiStepLR`` would never change the rate). So each value
+    that JSON would change is stored with a tag of its type.
 
     Returns:
-        What ``json.dumps`` takes, and the tensors by the names that stand in their place.
+        Plain values for ``json.dumps``, in which names stand for the tensors, and the tensors by name.
 
     Raises:
-        TypeError: naming the place of a value that is none of these.
+        TypeError: naming the path of a value of any other type.
 
     Example:
         >>> plain, tensors = split_tree({"step": 3, "w": torch.ones(2), 7: ("a", 1.5)})
@@ -35,21 +35,22 @@ def split_tree(tree: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 class _Tensors:
-    """Tensors by name; one that stands in two places of a tree is kept once."""
+    """Tensors by name. A tensor that occurs twice in a tree is stored once."""
 
     def __init__(self) -> None:
         self.named: dict[str, Tensor] = {}
         self._names: dict[Any, str] = {}
 
     def name(self, tensor: Tensor) -> str:
-        same = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) if tensor.numel() else object()
-        if same not in self._names:
-            self._names[same] = str(len(self.named))
-            self.named[self._names[same]] = tensor.detach()
-        return self._names[same]
+        """The name of ``tensor``, which is added if it is new."""
+        key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) if tensor.numel() else object()
+        if key not in self._names:
+            self._names[key] = str(len(self.named))
+            self.named[self._names[key]] = tensor.detach()
+        return self._names[key]
 
 
-def _split(value: Any, place: str, tensors: _Tensors) -> Any:
+def _split(value: Any, path: str, tensors: _Tensors) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
@@ -58,19 +59,19 @@ def _split(value: Any, place: str, tensors: _Tensors) -> Any:
         kind, tensor = ("tensor", value) if isinstance(value, Tensor) else ("array", torch.from_numpy(value))
         return {"$": kind, "of": tensors.name(tensor)}
     if isinstance(value, list | tuple):
-        items = [_split(item, f"{place}[{i}]", tensors) for i, item in enumerate(value)]
+        items = [_split(item, f"{path}[{i}]", tensors) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"$": "tuple", "of": items}
     if isinstance(value, Mapping):
-        pairs = [[_split(key, f"{place} key", tensors), _split(item, f"{place}[{key!r}]", tensors)] for key, item in value.items()]
+        pairs = [[_split(key, f"{path} key", tensors), _split(item, f"{path}[{key!r}]", tensors)] for key, item in value.items()]
         kind = "counter" if isinstance(value, Counter) else "ordered" if isinstance(value, OrderedDict) else "dict"
         if kind == "dict" and all(isinstance(key, str) and key != "$" for key in value):
             return dict(pairs)
         return {"$": kind, "of": pairs}
-    raise TypeError(f"{place} cannot be saved: it is a {type(value).__name__}. State must be tensors, numbers, strings, lists and dicts.")
+    raise TypeError(f"{path} cannot be saved: it is a {type(value).__name__}. State must be tensors, numbers, strings, lists and dicts.")
 
 
 def join_tree(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The tree that :func:`split_tree` parted."""
+    """The tree that :func:`split_tree` was given."""
     if isinstance(plain, list):
         return [join_tree(item, tensors) for item in plain]
     if not isinstance(plain, dict):
@@ -78,10 +79,10 @@ def join_tree(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     kind = plain.get("$")
     if kind is None:
         return {key: join_tree(item, tensors) for key, item in plain.items()}
-    inner = plain["of"]
+    content = plain["of"]
     if kind in {"tensor", "array"}:
-        return tensors[inner] if kind == "tensor" else tensors[inner].numpy()
+        return tensors[content] if kind == "tensor" else tensors[content].numpy()
     if kind == "tuple":
-        return tuple(join_tree(item, tensors) for item in inner)
-    pairs = {join_tree(key, tensors): join_tree(item, tensors) for key, item in inner}
+        return tuple(join_tree(item, tensors) for item in content)
+    pairs = {join_tree(key, tensors): join_tree(item, tensors) for key, item in content}
     return {"dict": dict, "counter": Counter, "ordered": OrderedDict}[kind](pairs)

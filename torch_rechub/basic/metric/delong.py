@@ -1,12 +1,13 @@
 """DeLong's test of the difference of two AUCs, for two scores of the same rows. It sorts each score once.
 
 The AUC is the mean of *placements*. The placement of a positive row is the share of negative rows with a lower score (``V10``), that of a
-negative row is the share of positive rows with a higher score (``V01``); ties count half. The variance of the AUC is ``S10 / m + S01 /
-n``, with the sample (co)variances S of the placements of m positive and n negative rows: DeLong, DeLong & Clarke-Pearson, *Comparing the
-Areas under Two or More Correlated Receiver Operating Characteristic Curves*, Biometrics 1988, eqs. 4-7. Sun & Xu, *Fast Implementation of
-DeLong's Algorithm*, IEEE Signal Processing Letters 2014, compute the placements from midranks in O((m + n) log(m + n)). Here they are
-counted in sorted order, with the same result. The variance of the difference is computed from the differences of the placements. It
-equals V_aa + V_bb - 2 V_ab, and it is exactly 0 if both scores give the same order of the rows.
+negative row is the share of positive rows with a higher score (``V01``); ties count half. The variance of the AUC is
+``S10 / m + S01 / n``, with the sample (co)variances S of the placements of m positive and n negative rows: DeLong, DeLong &
+Clarke-Pearson, *Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves*, Biometrics 1988, eqs. 4-7.
+
+Sun & Xu, *Fast Implementation of DeLong's Algorithm*, IEEE Signal Processing Letters 2014, compute the placements from midranks in
+O((m + n) log(m + n)). Here they are counted in sorted order, with the same result. The variance of the difference is computed from the
+differences of the placements. It equals V_aa + V_bb - 2 V_ab, and it is exactly 0 if both scores give the same order of the rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The area under the ROC curve, computed for each group: the share of (positive, negative) pairs in the correct order.
 
 ``AUC = (sum of w_i w_j [s_i > s_j] + half of w_i w_j [s_i = s_j]) / sum of w_i w_j`` over positives i and negatives j (Hanley & McNeil,
-*The Meaning and Use of the Area under a ROC Curve*, Radiology 1982). It is computed by one sort, without
-enumerating the pairs.
+*The Meaning and Use of the Area under a ROC Curve*, Radiology 1982). It is computed by one sort, without a
+loop over the pairs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def check_rows(name: str, y_true: np.ndarray, y_pred: np.ndarray, weight: np.nda
         ValueError: naming the invalid value.
     """
     if len(y_true) != len(y_pred):
-        raise ValueError(f"{name}: y_true and y_pred must have as many rows as each other; got {len(y_true)} and {len(y_pred)}.")
+        raise ValueError(f"{name}: y_true and y_pred must have the same number of rows; got {len(y_true)} and {len(y_pred)}.")
     invalid = (y_true != 0) & (y_true != 1)
     if invalid.any():
         raise ValueError(
@@ -65,10 +65,9 @@ def _areas(positives: np.ndarray, negatives: np.ndarray, group_starts: np.ndarra
 
     Both the correctly ordered pairs and all pairs are counted twice, so that a tie, which counts half, adds an integer.
     """
+    n_run = np.diff(group_starts, append=len(negatives))  # runs of each group
     lower = np.cumsum(negatives) - negatives
-    lower = lower - np.repeat(
-        lower[group_starts], np.diff(group_starts, append=len(negatives))
-    )  # negatives with a lower score, in the group
+    lower = lower - np.repeat(lower[group_starts], n_run)  # negatives of the same group with a lower score
     correct_pairs = np.add.reduceat(positives * (2 * lower + negatives), group_starts)
     n_positive, n_negative = np.add.reduceat(positives, group_starts), np.add.reduceat(negatives, group_starts)
     all_pairs = 2 * n_positive * n_negative

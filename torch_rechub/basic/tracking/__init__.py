@@ -1,4 +1,4 @@
-"""Loggers: where a run's settings and metrics go. Each is a thin adapter over a tracker's own library; JSON lines need none."""
+"""Loggers, which record the settings and metrics of a run. Each adapts the library of one tracker; ``JsonLinesLogger`` needs no library."""
 
 from torch_rechub.basic.tracking.aim import AimLogger
 from torch_rechub.basic.tracking.base import BaseLogger

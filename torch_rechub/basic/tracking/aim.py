@@ -13,15 +13,15 @@ __all__ = ["AimLogger"]
 class AimLogger(BaseLogger):
     """Aim, in a local repository (no server) or a remote one. ``aim up --repo FOLDER`` shows it.
 
-    Unlike ``aim.Run`` by itself, it neither captures the terminal nor measures the machine every ten seconds, unless asked to.
+    Unlike ``aim.Run``, it does not capture terminal output and does not measure the system every ten seconds; ``kwargs`` can enable both.
 
     Args:
-        repo: the folder in which ``.aim`` lies or is to be made, or a server's address; None is the working folder.
-        experiment: a name for runs that belong together.
-        kwargs: the further arguments of ``aim.Run``, such as ``run_hash`` to go on with a run.
+        repo: the folder that holds ``.aim``, which is created if missing, or the address of a server; None is the working directory.
+        experiment: the name of a group of runs.
+        kwargs: further arguments of ``aim.Run``, such as ``run_hash`` to continue a run.
 
     Attributes:
-        run: the library's own run, for everything that this adapter leaves out.
+        run: the run object of the library, for what this adapter does not cover.
 
     Raises:
         ImportError: naming the extra, when ``aim`` is not installed.
@@ -29,8 +29,8 @@ class AimLogger(BaseLogger):
 
     def __init__(self, repo: FilePath | None = None, experiment: str | None = None, **kwargs: Any) -> None:
         library = require("aim", "AimLogger", "aim")
-        quiet: dict[str, Any] = {"system_tracking_interval": None, "capture_terminal_logs": False}
-        self.run: Any = library.Run(repo=None if repo is None else str(repo), experiment=experiment, **(quiet | kwargs))
+        defaults: dict[str, Any] = {"system_tracking_interval": None, "capture_terminal_logs": False}
+        self.run: Any = library.Run(repo=None if repo is None else str(repo), experiment=experiment, **(defaults | kwargs))
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         for name, value in numbers(metrics).items():

@@ -1,4 +1,4 @@
-"""What a logger is, and what the adapters share."""
+"""The base class of loggers, and functions that the adapters share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["BaseLogger", "Steps", "numbers", "plain", "require"]
 
 
 class BaseLogger(ABC):
-    """What a trainer asks of a logger: settings once, numbers at each check, the end. A logger belongs to one run.
+    """The interface that a trainer uses: settings once, metrics at each validation, ``finish`` at the end. A logger belongs to one run.
 
-    NaN and infinities are handed on as they are. ``finish`` may be called more than once.
+    NaN and infinities are passed on unchanged. ``finish`` may be called more than once.
     """
 
     @abstractmethod
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Record numbers, at a position on the x axis; None is the next one."""
+        """Record metrics at position ``step`` of the x axis; None is the position after the last."""
 
     @abstractmethod
     def log_hyperparams(self, params: dict[str, Any]) -> None:
-        """Record a run's settings."""
+        """Record the settings of the run."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what is pending and let go of everything; a second call does nothing."""
+        """Write pending data and close the logger; further calls do nothing."""
 
 
 class Steps:
-    """Positions on the x axis, for trackers that do not count by themselves.
+    """Positions on the x axis, for trackers that do not count steps themselves.
 
     Example:
         >>> steps = Steps()
@@ -41,36 +41,36 @@ class Steps:
     """
 
     def __init__(self) -> None:
-        self._following = 0
+        self._next = 0
 
     def at(self, step: int | None) -> int:
-        """The given position, or the one after the last."""
-        here = self._following if step is None else int(step)
-        self._following = here + 1
-        return here
+        """``step``, or the position after the last for None."""
+        position = self._next if step is None else int(step)
+        self._next = position + 1
+        return position
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Those values that are one number, as floats; None, words and lists have no place on a curve.
+    """The values that are a single number, as floats. None, strings and lists are left out.
 
     Example:
-        >>> numbers({"auc": torch.tensor(0.5), "n": 3, "why": "better", "missing": None})
+        >>> numbers({"auc": torch.tensor(0.5), "n": 3, "note": "better", "missing": None})
         {'auc': 0.5, 'n': 3.0}
     """
-    kept: dict[str, float] = {}
+    floats: dict[str, float] = {}
     for name, value in metrics.items():
         single = value.numel() == 1 if isinstance(value, torch.Tensor) else getattr(value, "size", 1) == 1
         if value is None or isinstance(value, str | bytes) or not single:
             continue
         try:
-            kept[name] = float(value)
+            floats[name] = float(value)
         except (TypeError, ValueError):
             continue
-    return kept
+    return floats
 
 
 def plain(value: Any) -> Any:
-    """A value as trackers take it: numbers of torch and numpy as Python's, containers likewise, what is neither as its text.
+    """A value in plain Python types: numbers of torch and numpy become Python numbers, other objects become their text.
 
     Example:
         >>> plain({"lr": torch.tensor(0.5), "dims": (256, 128), "model": int})
@@ -79,21 +79,21 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return float(value) if isinstance(value, float) else value
     if isinstance(value, Mapping):
-        return {str(key): plain(own) for key, own in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(own) for own in value]
+        return [plain(item) for item in value]
     return plain(value.tolist()) if callable(getattr(value, "tolist", None)) else str(value)
 
 
 def require(module: str, logger: str, extra: str) -> Any:
-    """Import a tracker's library.
+    """Import the library of a tracker.
 
     Raises:
-        ImportError: naming the extra to install, when the library is not there.
+        ImportError: naming the extra to install, when the library is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{logger} needs {extra}: pip install torch-rechub[{extra}]. JsonLinesLogger(path) needs nothing. ({error})"
+            f"{logger} needs {extra}: pip install torch-rechub[{extra}]. JsonLinesLogger(path) needs no library. ({error})"
         ) from error

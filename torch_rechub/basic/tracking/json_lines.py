@@ -1,4 +1,4 @@
-"""The logger that needs nothing: JSON lines."""
+"""A logger that writes JSON lines and needs no library."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["JsonLinesLogger"]
 
 
 class JsonLinesLogger(BaseLogger):
-    """One JSON object a line in a file; needs no server and no library.
+    """Writes one JSON object per line to a file. It needs no server and no library.
 
-    Lines are appended, each in one write, so that two runs can share a file and a killed one loses no line that it has logged. NaN and
-    infinities are written as Python's ``json`` reads them: ``NaN``, ``Infinity``.
+    Each line is appended by one write, so two runs can share a file, and a killed run loses no logged line. NaN and infinities are
+    written as ``NaN`` and ``Infinity``, which Python's ``json`` reads.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created if missing.
 
     Example:
         >>> import tempfile
@@ -44,7 +44,7 @@ class JsonLinesLogger(BaseLogger):
         self._write({"settings": params})
 
     def finish(self) -> None:
-        """Nothing is pending: a line is with the operating system when it is written."""
+        """Does nothing: no data is pending after ``log_metrics``."""
 
     def _write(self, record: Mapping[str, Any]) -> None:
         append_line(self.path, json.dumps(plain(record)))

@@ -10,24 +10,24 @@ from torch_rechub.basic.tracking.base import BaseLogger, Steps, numbers, plain, 
 
 __all__ = ["MLflowLogger"]
 
-BATCH = 100  # parameters that a server takes at once
+PARAMS_PER_REQUEST = 100  # the most that a server accepts
 
 
 class MLflowLogger(BaseLogger):
     """MLflow, through its client: no global run is touched. ``tracking_uri="sqlite:///mlflow.db"`` needs no server.
 
-    MLflow stores infinities as the largest float, and takes no ``@`` in names: ``ndcg@10`` becomes ``ndcg_10``.
+    MLflow stores infinities as the largest float. It does not accept ``@`` in names: ``ndcg@10`` becomes ``ndcg_10``.
 
     Args:
-        experiment_name: made if it is not there.
-        run_name: None lets MLflow invent one.
-        tracking_uri: a server or database; None is MLflow's own setting.
-        tags: of the run.
-        run_id: go on with a run that is there already.
+        experiment_name: the experiment, created if missing.
+        run_name: the name of the run; None lets MLflow choose one.
+        tracking_uri: a server or database; None uses the setting of MLflow.
+        tags: the tags of the run.
+        run_id: the id of an existing run to continue.
 
     Attributes:
-        run_id: of this run, in the store.
-        client: the library's own client, for everything that this adapter leaves out.
+        run_id: the id of the run in MLflow.
+        client: the client object of the library, for what this adapter does not cover.
 
     Raises:
         ImportError: naming the extra, when ``mlflow`` is not installed.
@@ -48,21 +48,21 @@ class MLflowLogger(BaseLogger):
         self._finished = False
 
     def _new_run(self, experiment_name: str, run_name: str | None, tags: dict[str, Any] | None) -> str:
-        known = self.client.get_experiment_by_name(experiment_name)
-        experiment = self.client.create_experiment(experiment_name) if known is None else known.experiment_id
-        return self.client.create_run(experiment, run_name=run_name, tags=tags).info.run_id
+        existing = self.client.get_experiment_by_name(experiment_name)
+        experiment_id = self.client.create_experiment(experiment_name) if existing is None else existing.experiment_id
+        return self.client.create_run(experiment_id, run_name=run_name, tags=tags).info.run_id
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        now, here = int(time.time() * 1000), self._steps.at(step)
-        own = [self._entities.Metric(_allowed(name), value, now, here) for name, value in numbers(metrics).items()]
-        self.client.log_batch(self.run_id, metrics=own)
+        milliseconds, position = int(time.time() * 1000), self._steps.at(step)
+        points = [self._entities.Metric(_valid_name(name), value, milliseconds, position) for name, value in numbers(metrics).items()]
+        self.client.log_batch(self.run_id, metrics=points)
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
-        known = self.client.get_run(self.run_id).data.params  # a run that goes on says the same again; a changed value is MLflow's error
-        texts = {_allowed(name): str(plain(value)) for name, value in params.items()}
-        own = [self._entities.Param(name, text) for name, text in texts.items() if known.get(name) != text]
-        for start in range(0, len(own), BATCH):
-            self.client.log_batch(self.run_id, params=own[start : start + BATCH])
+        logged = self.client.get_run(self.run_id).data.params  # of a continued run; MLflow refuses to change a logged value
+        texts = {_valid_name(name): str(plain(value)) for name, value in params.items()}
+        new = [self._entities.Param(name, text) for name, text in texts.items() if logged.get(name) != text]
+        for start in range(0, len(new), PARAMS_PER_REQUEST):
+            self.client.log_batch(self.run_id, params=new[start : start + PARAMS_PER_REQUEST])
 
     def finish(self) -> None:
         if not self._finished:
@@ -70,6 +70,6 @@ class MLflowLogger(BaseLogger):
             self.client.set_terminated(self.run_id)
 
 
-def _allowed(name: str) -> str:
-    """A name of the characters that MLflow takes."""
+def _valid_name(name: str) -> str:
+    """``name`` with each character that MLflow does not accept replaced by ``_``."""
     return re.sub(r"[^\w./ :-]", "_", name)

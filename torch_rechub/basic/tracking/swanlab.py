@@ -10,12 +10,12 @@ __all__ = ["SwanLabLogger"]
 
 
 class SwanLabLogger(BaseLogger):
-    """SwanLab; the arguments are those of ``swanlab.init``. ``mode="offline"`` writes to ``logdir`` and asks for no account.
+    """SwanLab. The arguments are those of ``swanlab.init``. ``mode="offline"`` writes to ``logdir`` and needs no account.
 
-    The library knows one run at a time in a process.
+    The library allows one run at a time in a process.
 
     Attributes:
-        run: the library's own run, for everything that this adapter leaves out.
+        run: the run object of the library, for what this adapter does not cover.
 
     Raises:
         ImportError: naming the extra, when ``swanlab`` is not installed.
@@ -43,6 +43,6 @@ class SwanLabLogger(BaseLogger):
         self.run.config.update(plain(params))
 
     def finish(self) -> None:
-        if not self._finished:  # the library warns at a second call
+        if not self._finished:  # the library warns if called twice
             self._finished = True
             self.run.finish()

@@ -1,4 +1,4 @@
-"""TensorBoard event files, by either of the two libraries that write them."""
+"""TensorBoard event files, written by torch or by tensorboardX."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["TensorBoardLogger", "TensorBoardXLogger"]
 
 
 class _EventFileLogger(BaseLogger):
-    """What the two have in common: they write through a ``SummaryWriter``."""
+    """The base class of both loggers, which write through a ``SummaryWriter``."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
         self._steps = Steps()
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        here = self._steps.at(step)
+        position = self._steps.at(step)
         for name, value in numbers(metrics).items():
-            self._writer.add_scalar(name, value, here)
+            self._writer.add_scalar(name, value, position)
         self._writer.flush()
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
@@ -32,13 +32,13 @@ class _EventFileLogger(BaseLogger):
 
 
 class TensorBoardLogger(_EventFileLogger):
-    """TensorBoard event files, written by ``torch.utils.tensorboard``; the arguments are those of its ``SummaryWriter``.
+    """TensorBoard event files, written by ``torch.utils.tensorboard``. The arguments are those of its ``SummaryWriter``.
 
-    ``tensorboard --logdir FOLDER`` shows them. Settings are a table under *Text*.
+    ``tensorboard --logdir FOLDER`` shows them. The settings are a table under *Text*.
 
     Args:
-        log_dir: the folder of this run; None is ``runs/<date>_<host>``.
-        comment: appended to the folder's name, where ``log_dir`` is None.
+        log_dir: the folder of the run; None is ``runs/<date>_<host>``.
+        comment: a suffix of the folder's name, used if ``log_dir`` is None.
 
     Raises:
         ImportError: naming the extra, when ``tensorboard`` is not installed.
@@ -50,7 +50,7 @@ class TensorBoardLogger(_EventFileLogger):
 
 
 class TensorBoardXLogger(_EventFileLogger):
-    """TensorBoard event files, written by ``tensorboardX``, which is small; the arguments are those of its ``SummaryWriter``.
+    """TensorBoard event files, written by the small library ``tensorboardX``. The arguments are those of its ``SummaryWriter``.
 
     Raises:
         ImportError: naming the extra, when ``tensorboardX`` is not installed.
@@ -62,4 +62,5 @@ class TensorBoardXLogger(_EventFileLogger):
 
 
 def _cell(value: Any) -> str:
+    """``value`` as the text of a Markdown table cell."""
     return str(value).replace("|", "\\|").replace("\n", " ")

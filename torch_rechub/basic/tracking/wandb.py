@@ -10,10 +10,10 @@ __all__ = ["WandbLogger"]
 
 
 class WandbLogger(BaseLogger):
-    """Weights & Biases; the arguments are those of ``wandb.init``. ``mode="offline"`` writes to ``dir`` and asks for no account.
+    """Weights & Biases. The arguments are those of ``wandb.init``. ``mode="offline"`` writes to ``dir`` and needs no account.
 
     Attributes:
-        run: the library's own run, for everything that this adapter leaves out.
+        run: the run object of the library, for what this adapter does not cover.
 
     Raises:
         ImportError: naming the extra, when ``wandb`` is not installed.
