@@ -1,4 +1,4 @@
-"""Conversions against naive oracles, and sequence splits that keep the future out of training."""
+"""Conversions against simple loops, and sequence splits without later clicks in the training rows."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from torch_rechub.utils import data as old_paths
 )
 @settings(max_examples=150, deadline=None)
 def test_pad_sequences_agrees_with_a_loop(sequences, maxlen, padding, truncating, as_arrays):
-    """Each row is its list, cut and filled on the sides asked for; lists and arrays alike."""
+    """Each row is its list, truncated and padded at the given sides, for lists and for arrays."""
     width = max((len(s) for s in sequences), default=0) if maxlen is None else maxlen
     rows = []
     for s in sequences:
-        kept = s[max(len(s) - width, 0) :] if truncating == "pre" else s[:width]
-        fill = [-7] * (width - len(kept))
-        rows.append(fill + kept if padding == "pre" else kept + fill)
+        values = s[max(len(s) - width, 0) :] if truncating == "pre" else s[:width]
+        fill = [-7] * (width - len(values))
+        rows.append(fill + values if padding == "pre" else values + fill)
     given_sequences = [np.array(s, np.int64) for s in sequences] if as_arrays else sequences
     matrix = pad_sequences(given_sequences, maxlen, "int64", padding, truncating, value=-7)
     assert matrix.shape == (len(sequences), width)
@@ -49,7 +49,7 @@ def test_pad_sequences_agrees_with_a_loop(sequences, maxlen, padding, truncating
 
 
 def test_pad_sequences_takes_matrices_floats_and_series():
-    """A matrix, a Series of lists and float values do as well; the defaults pad in front with int32 zeros."""
+    """A matrix, a Series of lists and float values are accepted; by default rows are padded at the start with int32 zeros."""
     assert pad_sequences(np.arange(6).reshape(2, 3), maxlen=2).tolist() == [[1, 2], [4, 5]]
     assert pad_sequences(pd.Series([[1], [2, 3]], index=[5, 3])).tolist() == [[0, 1], [2, 3]]
     assert pad_sequences([[0.5], [1.5, 2.5]], dtype="float32", padding="post").tolist() == [[0.5, 0.0], [1.5, 2.5]]
@@ -61,8 +61,8 @@ def test_pad_sequences_takes_matrices_floats_and_series():
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_df_to_dict_gives_arrays_of_its_own(frame):
-    """Every column comes out as an array, strings and lists too, and writing into it leaves the frame alone."""
+def test_df_to_dict_copies_columns(frame):
+    """Every column, also of strings or lists, becomes an array, and writing into it does not change the frame."""
     data = frame({"a": [1, 2], "name": ["x", "y"], "h": [[1, 2], [3, 4]]})
     arrays = df_to_dict(data)
     assert {name: array.tolist() for name, array in arrays.items()} == {"a": [1, 2], "name": ["x", "y"], "h": [[1, 2], [3, 4]]}
@@ -70,8 +70,8 @@ def test_df_to_dict_gives_arrays_of_its_own(frame):
     assert df_to_dict(data)["a"].tolist() == [1, 2]
 
 
-def test_array_replace_maps_every_value_or_says_which_not():
-    """Values of any shape are mapped; one without an entry is an error that names it, not a neighbour's value."""
+def test_array_replace_maps_every_value_or_names_the_missing_one():
+    """Arrays of any shape are mapped; a value without an entry is an error that names it."""
     assert array_replace_with_dict(np.array([[3, 1], [1, 2]]), {1: 10, 2: 20, 3: 30}).tolist() == [[30, 10], [10, 20]]
     assert array_replace_with_dict(["b", "a"], {"a": 0, "b": 1}).tolist() == [1, 0]
     for missing in (0, 2, 9):
@@ -84,10 +84,10 @@ def test_array_replace_maps_every_value_or_says_which_not():
 @given(st.sets(st.integers(0, 9)), st.integers(1, 8))
 @settings(max_examples=80, deadline=None)
 def test_neg_sample_draws_each_unclicked_item_and_no_other(clicked, item_size):
-    """Every item of 1 .. item_size without a click comes up, none with one does; where there is none, an error."""
-    free = set(range(1, item_size + 1)) - clicked
-    if free:
-        assert {neg_sample(list(clicked), item_size) for _ in range(60 * item_size)} == free
+    """All items of 1 .. item_size without a click are drawn, and no others; without such items it is an error."""
+    unclicked = set(range(1, item_size + 1)) - clicked
+    if unclicked:
+        assert {neg_sample(list(clicked), item_size) for _ in range(60 * item_size)} == unclicked
     else:
         with pytest.raises(ValueError, match="an item without a click"):
             neg_sample(list(clicked), item_size)
@@ -97,7 +97,7 @@ def test_neg_sample_draws_each_unclicked_item_and_no_other(clicked, item_size):
 def logs(draw):
     n_user, n_item = draw(st.integers(1, 4)), draw(st.integers(3, 6))
     rows = draw(st.lists(st.tuples(st.integers(1, n_user), st.integers(1, n_item - 1), st.integers(0, 5)), min_size=1, max_size=25))
-    rows = [*rows, (n_user + 1, n_item, 0)]  # an item that nobody else clicked, so that everyone has a negative
+    rows = [*rows, (n_user + 1, n_item, 0)]  # an item of one user only, so that all other users have a negative
     return pd.DataFrame(rows, columns=["user", "item", "time"]).assign(cate=lambda frame: frame["item"] % 2 + 5)
 
 
@@ -108,7 +108,7 @@ def codes(column):
 @given(logs(), st.integers(1, 5), st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_sequence_rows_agree_with_a_loop_over_users(log, max_len, min_item):
-    """Each click but the first gives one positive with the clicks before it: the last is test, the one before validation."""
+    """Each click but the first gives one positive row with the clicks before it. The last one is test, the one before it validation."""
     item_code, cate_code, user_code = codes(log["item"]), codes(log["cate"]), codes(log["user"])
     expected = {"train": [], "val": [], "test": []}
     for user, clicks in log.sort_values("time", kind="stable").groupby("user"):
@@ -117,12 +117,12 @@ def test_sequence_rows_agree_with_a_loop_over_users(log, max_len, min_item):
         if len(items) < min_item:
             continue
         for i in range(1, len(items)):
-            part = {len(items) - 1: "test", len(items) - 2: "val"}.get(i, "train")
+            split = {len(items) - 1: "test", len(items) - 2: "val"}.get(i, "train")
             fill = [0] * max(max_len - i, 0)
             before = slice(max(i - max_len, 0), i)
-            expected[part].append((user_code[user], items[i], items[before] + fill, cates[before] + fill, cates[i]))
-    parts = generate_seq_feature(log, "user", "item", "time", ["cate"], min_item, shuffle=False, max_len=max_len, seed=0)
-    for frame, name in zip(parts, expected, strict=True):
+            expected[split].append((user_code[user], items[i], items[before] + fill, cates[before] + fill, cates[i]))
+    frames = generate_seq_feature(log, "user", "item", "time", ["cate"], min_item, shuffle=False, max_len=max_len, seed=0)
+    for frame, name in zip(frames, expected, strict=True):
         assert list(frame) == ["label", "target_item_id", "user", "hist_item_id", "hist_cate", "target_cate"]
         positive = frame[frame["label"] == 1][["user", "target_item_id", "hist_item_id", "hist_cate", "target_cate"]]
         assert list(positive.itertuples(index=False, name=None)) == expected[name]
@@ -131,9 +131,9 @@ def test_sequence_rows_agree_with_a_loop_over_users(log, max_len, min_item):
 @given(logs(), st.integers(0, 9))
 @settings(max_examples=40, deadline=None)
 def test_sequence_negatives_are_items_the_user_never_clicked(log, seed):
-    """Each positive is followed by one negative of the same user and history: an item never clicked, with its attribute."""
+    """Each positive row is followed by a negative row of the same user and history, with an item that the user never clicked."""
     item_code, user_code = codes(log["item"]), codes(log["user"])
-    clicked = {user_code[u]: {item_code[i] for i in part["item"]} for u, part in log.groupby("user")}
+    clicked = {user_code[u]: {item_code[i] for i in clicks["item"]} for u, clicks in log.groupby("user")}
     attribute = {item_code[i]: codes(log["cate"])[c] for i, c in zip(log["item"], log["cate"], strict=True)}
     for frame in generate_seq_feature(log, "user", "item", "time", ["cate"], shuffle=False, max_len=3, seed=seed):
         positive, negative = frame.iloc[::2].reset_index(drop=True), frame.iloc[1::2].reset_index(drop=True)
@@ -147,7 +147,7 @@ def test_sequence_negatives_are_items_the_user_never_clicked(log, seed):
 
 
 def test_sequence_negatives_reach_every_unclicked_item():
-    """Every item that a user never clicked comes up as a negative in the long run."""
+    """Every item that a user never clicked is drawn as a negative, given enough rows."""
     log = pd.DataFrame({"user": [1] * 300 + [2] * 6, "item": [2, 4] * 150 + [1, 3, 5, 6, 7, 2], "time": range(306)})
     train, _, _ = generate_seq_feature(log, "user", "item", "time", seed=0)
     negative = train[(train["label"] == 0) & (train["user"] == 1)]["target_item_id"]
@@ -155,7 +155,7 @@ def test_sequence_negatives_reach_every_unclicked_item():
 
 
 def test_sequences_are_shuffled_by_seed_and_change_no_argument():
-    """Equal seeds give equal frames, random.seed governs without one, shuffling keeps the rows, and the log stays as it was."""
+    """Equal seeds give equal frames; without a seed random.seed determines them; shuffling keeps all rows; the log is not changed."""
     rng = np.random.default_rng(0)
     log = pd.DataFrame({"user": rng.integers(0, 5, 80), "item": rng.integers(0, 50, 80), "time": rng.permutation(80)})
     before = log.copy(deep=True)
@@ -173,7 +173,7 @@ def test_sequences_are_shuffled_by_seed_and_change_no_argument():
 
 
 def test_create_seq_features_keeps_test_rows_out_of_training():
-    """Under its old column names, no (user, target) of the test or validation is a training row, and short users are dropped."""
+    """No (user, target) of test or validation is a training row, users with few clicks are dropped, and the column names are fixed."""
     log = pd.DataFrame(
         {"user_id": np.repeat([1, 2, 3], [6, 5, 2]), "item_id": np.arange(13) + 100, "cate_id": np.arange(13) % 3, "time": range(13)}
     )
@@ -181,13 +181,13 @@ def test_create_seq_features_keeps_test_rows_out_of_training():
     names = ["user_id", "history_item", "history_cate", "target_item", "target_cate", "label"]
     assert [list(frame) for frame in (train, val, test)] == [names] * 3
     positives = [set(map(tuple, frame[frame["label"] == 1][["user_id", "target_item"]].to_numpy())) for frame in (train, val, test)]
-    assert [len(part) for part in positives] == [5, 2, 2]
+    assert [len(pairs) for pairs in positives] == [5, 2, 2]
     assert len(set.union(*positives)) == 9
     assert all(user != 3 for user, _ in set.union(*positives))
 
 
-def test_sequences_refuse_wrong_logs_clearly():
-    """A frame that is not pandas', a missing column and a user who clicked everything are errors that say what to do."""
+def test_sequences_refuse_invalid_logs():
+    """Other frames than pandas, a missing column and a user who clicked every item are errors that name the remedy."""
     log = pd.DataFrame({"user": [1, 1, 1], "item": [1, 2, 3], "time": [0, 1, 2]})
     with pytest.raises(TypeError, match=r"pandas DataFrame; got DataFrame.*to_pandas"):
         generate_seq_feature(pl.DataFrame({"user": [1]}), "user", "item", "time")
@@ -198,7 +198,7 @@ def test_sequences_refuse_wrong_logs_clearly():
 
 
 def test_default_loss_and_metric_by_task():
-    """Classification is cross entropy and AUC with ties half, against counted pairs; regression the mean squared error; others an error."""
+    """Classification has cross entropy and AUC, regression has the mean squared error, and other task types are an error."""
     assert isinstance(get_loss_func(), torch.nn.BCELoss)
     assert isinstance(get_loss_func("regression"), torch.nn.MSELoss)
     rng = np.random.default_rng(0)
@@ -213,6 +213,6 @@ def test_default_loss_and_metric_by_task():
 
 
 def test_old_import_paths_give_the_same_things():
-    """torch_rechub.utils.data exports every name that it lists."""
+    """torch_rechub.utils.data exports all names in its __all__."""
     assert all(callable(getattr(old_paths, name)) for name in old_paths.__all__)
     assert old_paths.pad_sequences is pad_sequences

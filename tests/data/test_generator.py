@@ -1,4 +1,4 @@
-"""DataGenerator and the datasets of the existing package's face: splits, wrong input, and agreement with a plain DataLoader."""
+"""DataGenerator, MatchDataGenerator and the datasets of single rows: splits, invalid arguments, and agreement with a plain DataLoader."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make(n_row, **kwargs):
 @given(st.integers(4, 60), st.floats(0.25, 0.7), st.floats(0.25, 0.3))
 @settings(max_examples=40, deadline=None)
 def test_generator_split_is_a_partition(n_row, train_share, val_share):
-    """Train and validation get their shares rounded down, the test the rest, and every row is in exactly one of them with its label."""
+    """The shares of train and validation are rounded down, test gets the rest, and every row is in exactly one set, with its label."""
     loaders = make(n_row).generate_dataloader(split_ratio=(train_share, val_share), seed=1)
     sizes = [len(loader.table) for loader in loaders]
     n_train, n_val = int(n_row * train_share), int(n_row * val_share)
@@ -35,7 +35,7 @@ def test_generator_split_is_a_partition(n_row, train_share, val_share):
 
 
 def test_generator_split_is_a_function_of_the_seed():
-    """Equal seeds split alike, other seeds otherwise; without one torch.manual_seed decides."""
+    """Equal seeds give equal splits, other seeds other splits; without a seed torch.manual_seed determines the split."""
 
     def split(seed):
         return [rows_of(loader) for loader in make(50).generate_dataloader(split_ratio=(0.7, 0.1), seed=seed)]
@@ -47,8 +47,8 @@ def test_generator_split_is_a_function_of_the_seed():
     assert split(None) == first
 
 
-def test_generator_shuffles_training_alone():
-    """Train is walked in a new order each epoch; validation and test in stored order, with labels and weights of their own."""
+def test_generator_shuffles_training_only():
+    """Train rows have a new order in each epoch; validation and test rows have the stored order, with their labels and weights."""
     x, y = {"a": np.arange(30)}, np.arange(30) + 100
     train, val, test = DataGenerator(x, y, weight=np.ones(30)).generate_dataloader(
         x_val=pd.DataFrame(x), y_val=y, x_test=x, batch_size=4, seed=2, weight_val=np.arange(30)
@@ -64,7 +64,7 @@ def test_generator_shuffles_training_alone():
 
 
 def test_generator_sets_not_given_are_none():
-    """A set that was not asked for is None; a test share of nothing is a loader of length 0 that says so when it is read."""
+    """A set that was not given is None; an empty test set is a loader of length 0, which raises an error when it is iterated."""
     _, val, test = make(10).generate_dataloader()
     assert (val, test) == (None, None)
     _, val, test = make(10).generate_dataloader(split_ratio=(0.8, 0.2))
@@ -78,8 +78,8 @@ def test_generator_sets_not_given_are_none():
 
 
 WRONG = {
-    "empty validation": ({"split_ratio": (0.9, 0.05)}, ["(0.9, 0.05)", "validation", "10 rows", "9 and 0", "Raise its share"]),
-    "empty training": ({"split_ratio": (0.01, 0.5)}, ["training", "10 rows", "Raise its share"]),
+    "empty validation": ({"split_ratio": (0.9, 0.05)}, ["(0.9, 0.05)", "9 training and 0 validation of 10 rows", "Use a larger share"]),
+    "empty training": ({"split_ratio": (0.01, 0.5)}, ["rows for training", "10 rows", "Use a larger share"]),
     "too much": ({"split_ratio": (0.9, 0.2)}, ["at most 1", "(0.9, 0.2)"]),
     "negative": ({"split_ratio": (0.9, -0.1)}, ["split_ratio", "-0.1"]),
     "one share": ({"split_ratio": (0.9,)}, ["split_ratio", "(0.9,)"]),
@@ -94,8 +94,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_generator_refuses_wrong_sets_clearly(case):
-    """Sets that cannot be made, or do not fit the training columns, are one error with the numbers and the remedy."""
+def test_generator_refuses_invalid_sets(case):
+    """An impossible split, or columns that differ from the training columns, is an error that names the numbers and the remedy."""
     arguments, fragments = WRONG[case]
     with pytest.raises(ValueError, match=r".") as caught:
         make(10).generate_dataloader(**arguments)
@@ -104,7 +104,7 @@ def test_generator_refuses_wrong_sets_clearly(case):
 
 
 def test_generator_needs_labels():
-    """DataGenerator without labels is an error that points to the loader for prediction."""
+    """DataGenerator without labels is an error that names the loader for prediction."""
     with pytest.raises(ValueError, match=r"y=None.*TableLoader"):
         DataGenerator({"a": [1]}, None)
 
@@ -118,7 +118,7 @@ def test_generator_keeps_shuffled_frames_together():
 
 
 def test_match_generator_yields_pairs_users_and_items():
-    """Train has labels where they were given and is shuffled; users and items come as features alone, in stored order."""
+    """Train is shuffled and has labels, if given; users and items are features only, in stored order."""
     x = {"user": np.arange(20), "item": np.arange(20) * 2}
     users, items = {"user": np.arange(5)}, {"item": np.arange(9)}
     train, user, item = MatchDataGenerator(x, np.arange(20)).generate_dataloader(users, items, batch_size=4, num_workers=0, seed=1)
@@ -132,18 +132,18 @@ def test_match_generator_yields_pairs_users_and_items():
 
 @pytest.mark.parametrize("frame", [dict, pd.DataFrame, pl.DataFrame])
 def test_torch_dataset_agrees_with_our_loader(frame):
-    """A plain DataLoader over TorchDataset gives the same batches of [x, y] as our loader in stored order."""
+    """A torch DataLoader over TorchDataset gives the same batches as TableLoader in stored order."""
     columns = {"a": np.arange(10), "b": np.arange(10) / 4, "h": np.arange(20).reshape(10, 2).tolist()}
     label = np.arange(10) % 2
     plain = DataLoader(TorchDataset(frame(columns), label), batch_size=4)
-    ours = TableLoader(Table.from_columns(frame(columns), label), batch_size=4)
-    for (x, y), (our_x, our_y) in zip(plain, ours, strict=True):
-        assert y.tolist() == our_y.tolist()
-        assert {name: x[name].tolist() for name in columns} == {name: our_x[name].tolist() for name in columns}
+    table_loader = TableLoader(Table.from_columns(frame(columns), label), batch_size=4)
+    for (x, y), (table_x, table_y) in zip(plain, table_loader, strict=True):
+        assert y.tolist() == table_y.tolist()
+        assert {name: x[name].tolist() for name in columns} == {name: table_x[name].tolist() for name in columns}
 
 
-def test_torch_dataset_goes_by_position_and_copies_nothing():
-    """Row i of a shuffled frame is its i-th row; arrays are shared; lengths that differ are an error."""
+def test_torch_dataset_uses_positions_and_does_not_copy():
+    """Row i of a shuffled frame is its i-th row; arrays are shared; different lengths are an error."""
     frame = pd.DataFrame({"a": [7, 8, 9]}, index=[2, 0, 1])
     x, y = TorchDataset(frame, pd.Series([70, 80, 90], index=[2, 0, 1]))[0]
     assert (x["a"], y) == (7, 70)

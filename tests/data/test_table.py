@@ -1,4 +1,4 @@
-"""Tables: rows and labels stay together whatever the columns came in, and wrong columns are one clear error."""
+"""Tables: rows keep their labels for every type of input, and invalid columns are a clear error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_table_keeps_rows_and_labels_together(kind):
-    """Row i of the table holds the i-th value of every column and the i-th label, whatever kind of table x is."""
+    """Row i of the table holds the i-th value of every column and the i-th label, for every type of x."""
     table = Table.from_columns(KINDS[kind](), LABEL)
     assert len(table) == N
     for i in range(N):
@@ -69,7 +69,7 @@ def test_table_keeps_rows_and_labels_together(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_table_packs_by_dtype(kind):
-    """Integers and booleans are ids, floats numbers, matrices blocks; int32 where it holds them."""
+    """Integers and booleans are packed as ids, floats as numbers, matrices as blocks; ids are int32 if they fit."""
     x = Table.from_columns(KINDS[kind]()).x
     assert (x.layout.ids, x.layout.numbers, x.layout.blocks) == (("user", "clicked"), ("price",), ("history", "vector"))
     assert (x.ids.dtype, x.numbers.dtype) == (torch.int32, torch.float32)
@@ -82,7 +82,7 @@ def test_table_packs_by_dtype(kind):
     "label", [LABEL, LABEL.tolist(), torch.tensor(LABEL), LABEL[:, None], pd.Series(LABEL), pl.Series(LABEL), pa.array(LABEL)]
 )
 def test_table_takes_labels_of_any_kind(label):
-    """Labels are float32 of shape (N,), also where they come as (N, 1)."""
+    """Labels become float32 of shape (N,), also from shape (N, 1)."""
     y = Table.from_columns(COLUMNS, label).y
     assert y.dtype == torch.float32
     assert y.tolist() == LABEL.tolist()
@@ -90,7 +90,7 @@ def test_table_takes_labels_of_any_kind(label):
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table, lambda columns: np.stack(list(columns.values()), axis=1)])
 def test_table_takes_several_labels(frame):
-    """Several label columns become (N, T) in their order; a frame of one column becomes (N,)."""
+    """Several label columns become (N, T) in their order, and a frame of one column becomes (N,)."""
     both = Table.from_columns(COLUMNS, frame({"click": LABEL, "buy": 1 - LABEL}), weight=PRICE.clip(0))
     assert both.y.tolist() == [[a, 1 - a] for a in LABEL]
     assert both.weight.tolist() == PRICE.clip(0).tolist()
@@ -100,14 +100,14 @@ def test_table_takes_several_labels(frame):
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_table_never_changes_an_id(ids):
-    """Every 64-bit integer comes out as it went in; int32 is used exactly where all ids fit."""
+    """Every 64-bit integer is stored exactly; int32 is used if and only if all ids fit."""
     x = Table.from_columns({"a": np.array(ids), "b": np.zeros(len(ids), np.int8)}).x
     assert x["a"].tolist() == ids
     assert x.ids.dtype == (torch.int32 if -(2**31) <= min(ids) and max(ids) < 2**31 else torch.int64)
 
 
-def test_table_owns_its_memory():
-    """Arguments are never changed, read-only arrays are fine, and writing into them later changes no table."""
+def test_table_copies_its_arguments():
+    """Arguments are not changed, read-only arrays are accepted, and later writes into them do not change the table."""
     given_x = {name: column.copy() for name, column in COLUMNS.items()}
     label = LABEL.astype(np.float32)
     for array in given_x.values():
@@ -124,8 +124,8 @@ def test_table_owns_its_memory():
     assert table.y.tolist() == LABEL.tolist()
 
 
-def test_table_leaves_frames_alone():
-    """A DataFrame is the same after a table was made of it and the table was written into."""
+def test_table_does_not_change_frames():
+    """Writing into a table does not change the DataFrame that it was made from."""
     frame = pd.DataFrame(as_lists())
     before = frame.copy(deep=True)
     table = Table.from_columns(frame, frame["clicked"])
@@ -136,7 +136,7 @@ def test_table_leaves_frames_alone():
 
 
 def test_table_packed_equals_dict():
-    """A batch read by name holds what a dict of columns would hold, by index tensor and by slice, for a table made of a batch too."""
+    """A batch by index tensor, slice or array has the same columns as a dict of arrays, and a table can be made from a batch."""
     table = Table.from_columns(COLUMNS, LABEL, weight=np.ones(N))
     rows = torch.tensor([6, 0, 3])
     for batch, index in (
@@ -155,7 +155,7 @@ def test_table_packed_equals_dict():
 
 
 def test_table_take_makes_a_table_of_these_rows():
-    """take(rows) holds these rows in this order with their labels and weights, and pickles whole."""
+    """take(rows) gives these rows in this order, with their labels and weights, and can be pickled."""
     table = pickle.loads(pickle.dumps(Table.from_columns(COLUMNS, LABEL, weight=PRICE.clip(0)).take(torch.tensor([2, 2, 0]))))
     assert table.x["history"].tolist() == HISTORY[[2, 2, 0]].tolist()
     assert table.y.tolist() == LABEL[[2, 2, 0]].tolist()
@@ -163,7 +163,7 @@ def test_table_take_makes_a_table_of_these_rows():
 
 
 def test_table_row_numbers_end_with_the_table():
-    """Iterating a table by rows ends after the last one, and -1 is the last one."""
+    """Iteration over rows ends after the last one, row -1 is the last one, and larger numbers are an IndexError."""
     table = Table.from_columns({"user": USER})
     assert [int(row["user"]) for row in table] == USER.tolist()
     assert int(table[-1]["user"]) == USER[-1]
@@ -172,7 +172,7 @@ def test_table_row_numbers_end_with_the_table():
 
 
 def test_table_missing_integers_become_nan():
-    """A missing value of an integer column is NaN of a float column, for the checks to find, in every kind of frame."""
+    """An integer column with a missing value becomes a float column with NaN, in every type of frame."""
     for frame in (pd.DataFrame({"a": pd.array([1, None], "Int64")}), pl.DataFrame({"a": [1, None]}), pa.table({"a": [1, None]})):
         x = Table.from_columns(frame).x
         assert x.layout.numbers == ("a",)
@@ -208,15 +208,15 @@ REFUSED = {
     "no rows": ({"a": np.zeros(0)}, ValueError, ["at least one row", "'a'"]),
     "lengths": ({"a": [1, 2], "b": [1, 2, 3]}, ValueError, ["2 rows in 'a'", "3 in 'b'"]),
     "number names": (pd.DataFrame({0: [1]}), TypeError, ["Column names must be strings", "0", "Rename"]),
-    "names twice": (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, ["'a' came 2 times"]),
+    "names twice": (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, ["got 'a' 2 times"]),
     "a matrix": (np.zeros((3, 2)), TypeError, ["dict of columns", "ndarray", "name"]),
     "lazy": (pl.LazyFrame({"a": [1]}), TypeError, ["LazyFrame", "collect"]),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_table_refuses_wrong_columns_clearly(case):
-    """A column that cannot be packed is one error that names it, what came, and what to do."""
+def test_table_refuses_invalid_columns(case):
+    """A column that cannot be packed is an error that names the column, the value and the remedy."""
     x, error, fragments = REFUSED[case]
     with pytest.raises(error) as caught:
         Table.from_columns(x)
@@ -232,11 +232,11 @@ def test_table_refuses_wrong_columns_clearly(case):
         ([0, 1, 0], [1.0, -2.0, -3.0], ["finite and >= 0", "-2", "row 1"]),
         ([0, 1, 0], [1.0, 2.0, float("nan")], ["finite", "nan", "row 2"]),
         ([0, 1, 0], [0, 0, 0], ["not be 0 in every row"]),
-        ([0, 1, 0], np.ones((3, 2)), ["one number a row", "(3, 2)"]),
+        ([0, 1, 0], np.ones((3, 2)), ["one number per row", "(3, 2)"]),
     ],
 )
-def test_table_refuses_wrong_labels_and_weights_clearly(y, weight, fragments):
-    """Labels and weights of another length, and weights that are no weights, are one error that says which and where."""
+def test_table_refuses_invalid_labels_and_weights(y, weight, fragments):
+    """Labels and weights of another length, and invalid weights, are an error that names the value and the row."""
     with pytest.raises(ValueError, match=r".") as caught:
         Table.from_columns({"a": [1, 2, 3]}, y, weight)
     for fragment in fragments:
@@ -246,7 +246,7 @@ def test_table_refuses_wrong_labels_and_weights_clearly(y, weight, fragments):
 
 
 def test_table_pairs_shuffled_frames_by_position():
-    """x and y cut from one shuffled frame stay paired; the same rows in another order are an error that says what to do."""
+    """x and y from one shuffled frame are matched by position; the same index in another order is an error that names the remedy."""
     frame = pd.DataFrame({"a": range(10), "y": range(10)}).sample(frac=1, random_state=0)
     table = Table.from_columns(frame[["a"]], frame["y"])
     assert table.x["a"].tolist() == table.y.tolist() == frame["a"].tolist()

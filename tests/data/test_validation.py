@@ -1,4 +1,4 @@
-"""Checks of tables and batches: wrong input is one error with the feature, the row, the value and the remedy."""
+"""Checks of values in tables and batches: an invalid value is an error that names the feature, the row, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEATURES = (
 N = 40
 
 
-def good():
+def valid_columns():
     rng = np.random.default_rng(0)
     return {
         "city": rng.integers(0, 20, N),
@@ -37,28 +37,33 @@ def good():
     }
 
 
-def spoiled(name, place, value):
-    x = good()
+def with_value(name, index, value):
+    x = valid_columns()
     column = x[name].astype(float) if isinstance(value, float) else x[name].copy()
-    column[place] = value
+    column[index] = value
     return {**x, name: column}
 
 
-def test_check_passes_what_is_right():
-    """Right columns pass, as a table, packed and as a dict; columns that no feature reads may hold anything."""
-    table = Table.from_columns(good(), np.linspace(0, 1, N))
+def test_check_accepts_valid_columns():
+    """Valid columns pass as a table, as a packed batch and as a dict; columns that no feature reads are not checked."""
+    table = Table.from_columns(valid_columns(), np.linspace(0, 1, N))
     check_table(table, FEATURES)
     check_table(table, list(FEATURES))
     check_features(table.x, FEATURES)
     check_features(dict(table.x), FEATURES)
     check_features(table.x.take(slice(0, 1)), FEATURES)
     check_features(table.x.take(slice(0, 0)), FEATURES)
-    check_features(Table.from_columns(good() | {"city": np.array([2**40] * N)}).x, FEATURES[1:])  # an int64 matrix
+    check_features(Table.from_columns(valid_columns() | {"city": np.array([2**40] * N)}).x, FEATURES[1:])  # an int64 matrix
 
 
-def test_check_takes_columns_of_either_number_type():
-    """Whole floats serve as ids, and integers as dense values: tables pack by dtype, models adapt."""
-    x = good() | {"city": np.arange(N) % 20.0, "age": np.arange(N), "clicks": good()["clicks"] * 1.0, "vector": np.ones((N, 2), int)}
+def test_check_accepts_either_number_type():
+    """Whole-number floats are accepted as ids, and integers as dense values."""
+    x = valid_columns() | {
+        "city": np.arange(N) % 20.0,
+        "age": np.arange(N),
+        "clicks": valid_columns()["clicks"] * 1.0,
+        "vector": np.ones((N, 2), int),
+    }
     check_table(Table.from_columns(x), FEATURES)
 
 
@@ -98,13 +103,13 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_check_names_feature_row_value_and_remedy(case):
-    """A wrong value is named in the same words for a table, a packed batch and a dict; in a batch the row counts within the batch."""
-    name, place, value, message = WRONG[case]
-    table = Table.from_columns(spoiled(name, place, value))
+    """The error is the same for a table, a packed batch and a dict, except that a batch has its own row numbers."""
+    name, index, value, message = WRONG[case]
+    table = Table.from_columns(with_value(name, index, value))
     with pytest.raises(ValueError, match=r".") as caught:
         check_table(table, FEATURES)
     assert str(caught.value).startswith(message)
-    row = place if isinstance(place, int) else place[0]
+    row = index if isinstance(index, int) else index[0]
     for x in (table.x, dict(table.x)):
         with pytest.raises(ValueError, match=r".") as caught:
             check_features(x, FEATURES)
@@ -113,26 +118,26 @@ def test_check_names_feature_row_value_and_remedy(case):
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_check_agrees_with_a_look_at_every_value(data):
-    """A packed batch passes exactly if every id of every read column is within its vocabulary and every read number finite."""
+def test_check_agrees_with_a_loop_over_all_values(data):
+    """A batch passes if and only if all ids of the read columns are within the vocabulary and all read numbers are finite."""
     ids = data.draw(
         st.lists(st.lists(st.sampled_from([-(2**31), -1, 0, 1, 4, 5, 8, 9, 2**31 - 1]), min_size=3, max_size=3), min_size=1, max_size=4)
     )
     numbers = data.draw(
         st.lists(st.sampled_from([0.0, -1.0, 3e38, -3e38, float("nan"), float("inf")]), min_size=len(ids), max_size=len(ids))
     )
-    wide = data.draw(st.sampled_from([np.int32, np.int64]))
-    columns = {name: np.array([row[j] for row in ids], wide) for j, name in enumerate("abc")}
-    columns |= {"wide": np.full(len(ids), 2**40 if wide is np.int64 else 1), "x": np.array(numbers), "y": np.array(numbers[::-1])}
+    id_dtype = data.draw(st.sampled_from([np.int32, np.int64]))
+    columns = {name: np.array([row[j] for row in ids], id_dtype) for j, name in enumerate("abc")}
+    columns |= {"wide": np.full(len(ids), 2**40 if id_dtype is np.int64 else 1), "x": np.array(numbers), "y": np.array(numbers[::-1])}
     read = data.draw(st.sets(st.sampled_from(["a", "b", "x", "y"])))
     features = [
         feature for feature in (SparseFeature("a", 5), SparseFeature("b", 9), DenseFeature("x"), DenseFeature("y")) if feature.name in read
     ]
-    fine = all(0 <= v < f.vocab_size if isinstance(f, SparseFeature) else np.isfinite(v) for f in features for v in columns[f.name])
+    is_valid = all(0 <= v < f.vocab_size if isinstance(f, SparseFeature) else np.isfinite(v) for f in features for v in columns[f.name])
     x = Table.from_columns(columns).x
     assert isinstance(x, PackedFeatures)
     for batch in (x, dict(x)):
-        if fine:
+        if is_valid:
             check_features(batch, tuple(features))
         else:
             with pytest.raises(ValueError, match=r"at row \d of the batch"):
@@ -140,7 +145,7 @@ def test_check_agrees_with_a_look_at_every_value(data):
 
 
 def test_check_keeps_layouts_and_features_apart():
-    """Equal tuples of other features, and other layouts, are checked by what they say themselves, also when memory is used again."""
+    """Different features and layouts are never confused, also when a new object reuses the memory of an old one."""
     x = {"a": np.array([3, 4]), "b": np.array([9, 9])}
     for turn in range(200):
         size = 4 + turn % 3
@@ -153,8 +158,8 @@ def test_check_keeps_layouts_and_features_apart():
                 check_features(packed, (SparseFeature("a", size),))
 
 
-def test_check_reads_a_column_by_its_strictest_feature():
-    """Where two features read one column, both must be satisfied."""
+def test_check_of_a_column_of_two_features_applies_both():
+    """If two features read one column, its values must be valid for both."""
     x = Table.from_columns({"a": [3, 4]}).x
     check_features(x, (SparseFeature("a", 10), SparseFeature("a", 5)))
     for features in ((SparseFeature("a", 10), SparseFeature("a", 4)), (SparseFeature("a", 4), SparseFeature("a", 10))):
@@ -174,8 +179,8 @@ def test_check_reads_a_column_by_its_strictest_feature():
     ],
 )
 def test_check_names_missing_and_misshapen_columns(feature, fragments):
-    """A feature without its column gets the closest name; one of another shape is told which feature fits."""
-    table = Table.from_columns(good())
+    """A missing column is an error with the closest name; a column of another shape is an error with the feature class that fits."""
+    table = Table.from_columns(valid_columns())
     for check in (lambda: check_table(table, [feature]), lambda: check_features(dict(table.x), [feature])):
         with pytest.raises(ValueError, match=r".") as caught:
             check()
@@ -184,15 +189,15 @@ def test_check_names_missing_and_misshapen_columns(feature, fragments):
 
 
 def test_check_refuses_float_ids_that_may_be_rounded():
-    """A float column of ids beyond 2**24 is refused: float32 would have merged neighbours silently."""
+    """Ids of 2**24 and above in a float column are refused, because float32 cannot distinguish them."""
     ids = np.array([1.0, 2.0**24 + 1])
     with pytest.raises(ValueError, match=r"ids in a float column must be < 16777216; got 16777216 at row 1\. Pass the column as integers"):
         check_table(Table.from_columns({"a": ids}), [SparseFeature("a", 2**25)])
     check_table(Table.from_columns({"a": ids.astype(np.int64)}), [SparseFeature("a", 2**25)])
 
 
-def test_check_labels_says_which():
-    """Labels must be finite, and within [0, 1] where they are yes or no; weights finite and >= 0; several labels count rows, not values."""
+def test_check_labels_names_value_and_row():
+    """Labels must be finite, and in [0, 1] if they are binary; weights must be finite and >= 0; the error names the row."""
     x = {"a": np.arange(3)}
     check_table(Table.from_columns(x, [0, 5, -3]), [], binary_labels=False)
     check_table(Table.from_columns(x, np.eye(3)), [])
@@ -208,15 +213,15 @@ def test_check_labels_says_which():
 
 
 def test_check_refuses_an_empty_table():
-    """A table without rows is an error that points to what made it."""
+    """A table without rows is an error."""
     empty = Table.from_columns({"a": [1]}, [1]).take(slice(0, 0))
     with pytest.raises(ValueError, match="at least one row; got none"):
         check_table(empty, [])
 
 
 def test_check_changes_nothing():
-    """Checking leaves the table's bits as they are."""
-    table = Table.from_columns(good(), np.zeros(N))
+    """Checks do not change a bit of the table."""
+    table = Table.from_columns(valid_columns(), np.zeros(N))
     before = [tensor.clone() for tensor in (table.x.ids, table.x.numbers, *table.x.blocks, table.y)]
     check_table(table, FEATURES)
     after = (table.x.ids, table.x.numbers, *table.x.blocks, table.y)
@@ -224,13 +229,13 @@ def test_check_changes_nothing():
     assert all(a.view(torch.int32).equal(b.view(torch.int32)) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("case", ["fine", *WRONG])
-def test_check_without_waiting_agrees(case, monkeypatch):
-    """Where the host must not wait for the device, the same batches pass and the same fail, by an assertion on the device."""
+@pytest.mark.parametrize("case", ["valid", *WRONG])
+def test_check_on_the_device_agrees(case, monkeypatch):
+    """On a device for which the host must not wait, the same batches fail, by an assertion on the device."""
     monkeypatch.setattr(checks, "_must_not_wait", lambda values: True)
-    x = Table.from_columns(good() if case == "fine" else spoiled(*WRONG[case][:3])).x
+    x = Table.from_columns(valid_columns() if case == "valid" else with_value(*WRONG[case][:3])).x
     for batch in (x, dict(x)):
-        if case == "fine":
+        if case == "valid":
             check_features(batch, FEATURES)
             check_labels(torch.ones(3), torch.ones(3))
         else:
@@ -239,13 +244,13 @@ def test_check_without_waiting_agrees(case, monkeypatch):
 
 
 def test_check_works_in_compiled_code():
-    """In compiled code a wrong id is still refused, by an assertion of the graph."""
+    """Compiled code refuses an invalid id by an assertion in the graph."""
 
-    def look(ids):
+    def check_and_add(ids):
         check_features({"a": ids}, (SparseFeature("a", 5),))
         return ids + 1
 
-    compiled = torch.compile(look, backend="eager")
+    compiled = torch.compile(check_and_add, backend="eager")
     assert compiled(torch.tensor([0, 4])).tolist() == [1, 5]
     with pytest.raises(RuntimeError, match="vocab_size=5"):
         compiled(torch.tensor([0, 5]))

@@ -1,4 +1,4 @@
-"""The embedded Adult: it is the published data, its splits are fixed, and nothing is learned from what it tests on."""
+"""The embedded Adult data: it equals the published data, its splits are fixed, and no statistics use validation or test rows."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def adult():
 
 
 def test_adult_holds_the_published_rows(stored):
-    """The file has the rows, the positives and the columns that UCI publishes, and nothing in it has changed since it was made."""
+    """The file has the rows, positives and columns that UCI publishes, and its digest is unchanged."""
     assert all(len(stored[name]) == 48_842 for name in (*NUMERIC, *CATEGORICAL, "label", "split"))
     assert len(NUMERIC + CATEGORICAL) == 14
     assert stored["label"].sum() == 11_687
@@ -34,7 +34,7 @@ def test_adult_holds_the_published_rows(stored):
 
 
 def test_adult_first_row_reads_as_published(stored):
-    """The first row of UCI's train file comes first, string by string."""
+    """The first row equals the first row of the published train file."""
     row = [stored[name][0] for name in NUMERIC] + [stored[f"{name}.vocabulary"][stored[name][0]] for name in CATEGORICAL]
     numbers = [39, 77516, 13, 2174, 0, 40]
     strings = ["State-gov", "Bachelors", "Never-married", "Adm-clerical", "Not-in-family", "White", "Male", "United-States"]
@@ -42,7 +42,7 @@ def test_adult_first_row_reads_as_published(stored):
 
 
 def test_adult_tests_on_the_published_test_file(stored):
-    """Train and validation share the published train file, nine to one, and the published test file is the test split."""
+    """Train and validation are 90 % and 10 % of the published train file, and the published test file is the test split."""
     assert (stored["split"][32_561:] == TEST).all()
     assert np.bincount(stored["split"][:32_561]).tolist() == [29_305, 3_256]
     assert {TRAIN, VALIDATION} == set(stored["split"][:32_561].tolist())
@@ -50,15 +50,15 @@ def test_adult_tests_on_the_published_test_file(stored):
 
 def test_adult_splits_are_disjoint_and_complete(stored, adult):
     """Every stored row is in exactly one split, in stored order, with its own label and ids."""
-    for part, (x, y) in enumerate((adult.train, adult.val, adult.test)):
-        rows = stored["split"] == part
+    for split, (x, y) in enumerate((adult.train, adult.val, adult.test)):
+        rows = stored["split"] == split
         assert np.array_equal(y, stored["label"][rows])
         assert all(np.array_equal(x[name], stored[name][rows]) for name in CATEGORICAL)
-    assert sum(len(rows.y) for rows in (adult.train, adult.val, adult.test)) == 48_842
+    assert sum(len(subset.y) for subset in (adult.train, adult.val, adult.test)) == 48_842
 
 
 def test_adult_ids_fit_their_vocabularies(adult):
-    """An id is below its column's vocabulary, id 0 is kept for what is missing, and features are made to that size."""
+    """Ids are below the vocabulary size, which is that of the feature, and id 0 is for missing values."""
     dense, sparse = adult.feature_columns(embed_dim=8)
     assert dense == [DenseFeature(name) for name in adult.dense]
     assert sparse == [SparseFeature(name, len(adult.vocabularies[name]), 8) for name in adult.sparse]
@@ -74,7 +74,7 @@ def test_adult_ids_fit_their_vocabularies(adult):
 
 
 def test_adult_dense_columns_are_standard_on_train(adult):
-    """Means are 0 and deviations 1 on the train split, and only there exactly."""
+    """On the train split the mean is 0 and the standard deviation is 1; on the test split the mean is not 0."""
     for name in adult.dense:
         assert adult.train.x[name].mean(dtype=np.float64) == pytest.approx(0, abs=1e-6)
         assert adult.train.x[name].std(dtype=np.float64) == pytest.approx(1, abs=1e-6)
@@ -82,12 +82,12 @@ def test_adult_dense_columns_are_standard_on_train(adult):
 
 
 @pytest.mark.parametrize("name", ["age", "capital_gain", "capital_loss", "hours_per_week"])
-def test_adult_buckets_hold_the_values_that_they_name(stored, adult, name):
-    """Every row's value lies in the bucket that its id names, and the train split leaves no bucket empty."""
+def test_adult_buckets_hold_their_values(stored, adult, name):
+    """Every value lies in the bucket of its id, and every bucket has a train row."""
     names = adult.vocabularies[f"{name}_bucket"]
     bounds = np.array([text.strip("[)").split(", ") for text in names[1:]], dtype=np.float64)
-    for part, (x, _) in enumerate((adult.train, adult.val, adult.test)):
-        values, ids = stored[name][stored["split"] == part], x[f"{name}_bucket"]
+    for split, (x, _) in enumerate((adult.train, adult.val, adult.test)):
+        values, ids = stored[name][stored["split"] == split], x[f"{name}_bucket"]
         low, high = bounds[ids - 1].T
         assert (low <= values).all()
         assert (values < high).all()

@@ -1,4 +1,4 @@
-"""Generated clicks: the same seed gives the same bits, and the planted truth is what it says it is."""
+"""Generated clicks: the same seed gives the same bits, and rows and labels follow the stated distribution."""
 
 from itertools import combinations
 
@@ -30,56 +30,56 @@ def clicks():
 
 
 def test_clicks_same_seed_gives_the_same_bits(clicks):
-    """Two calls alike agree in every bit; another seed or another sample agrees in no column."""
+    """Equal arguments give equal bits; another seed or another sample_seed changes every column."""
     assert same_bits(clicks, make_clicks(20_000, **SMALL, seed=7))
     for other in (make_clicks(20_000, **SMALL, seed=8), make_clicks(20_000, **SMALL, seed=7, sample_seed=1)):
         assert not any(np.array_equal(clicks.x[name], other.x[name]) for name in clicks.x)
         assert not np.array_equal(clicks.y, other.y)
 
 
-def test_clicks_longer_draw_begins_with_the_shorter(clicks):
-    """The number of rows changes no row, also across the chunks in which rows are worked on."""
+def test_clicks_of_more_rows_begin_with_the_same_rows(clicks):
+    """n_row does not change the first rows, also across chunk boundaries."""
     assert same_bits(first_rows(make_clicks(70_000, **SMALL, seed=7), 20_000), clicks)
 
 
-def test_clicks_samples_of_one_world_share_the_truth():
-    """Equal rows have equal chances under every sample_seed, and different ones under another seed."""
+def test_clicks_of_one_seed_have_the_same_distribution():
+    """Equal rows have equal probabilities for every sample_seed, and different ones for another seed."""
     kwargs = {"n_dense": 0, "n_sparse": 2, "vocab_size": 20}
 
-    def truth(**seeds):
-        made = make_clicks(5_000, **kwargs, **seeds)
-        pairs = zip(made.x["sparse_0"].tolist(), made.x["sparse_1"].tolist(), strict=True)
-        return dict(zip(pairs, made.probability.tolist(), strict=True))
+    def probabilities(**seeds):
+        clicks = make_clicks(5_000, **kwargs, **seeds)
+        pairs = zip(clicks.x["sparse_0"].tolist(), clicks.x["sparse_1"].tolist(), strict=True)
+        return dict(zip(pairs, clicks.probability.tolist(), strict=True))
 
-    one, same, other = truth(seed=1), truth(seed=1, sample_seed=5), truth(seed=2)
+    one, same, other = probabilities(seed=1), probabilities(seed=1, sample_seed=5), probabilities(seed=2)
     assert len(one.keys() & same.keys()) > 50
     assert all(one[pair] == same[pair] for pair in one.keys() & same.keys())
     assert not any(one[pair] == other[pair] for pair in one.keys() & other.keys())
 
 
 def test_clicks_logit_is_a_factorization_machine():
-    """The logit agrees with Rendle's double loop over pairs of columns, dense and sparse."""
+    """The logit agrees with a double loop over pairs of columns, dense and sparse."""
     rng = np.random.default_rng(0)
-    worth = [rng.normal(size=(4, 1 + 3)) for _ in range(3)]
+    parameters = [rng.normal(size=(4, 1 + 3)) for _ in range(3)]
     ids = rng.integers(0, 4, size=(3, 50))
     scale = [rng.normal(size=50), np.ones(50), np.ones(50)]
     logit = LogitSum(50, 3)
     for column in range(3):
-        logit.add(worth[column], ids[column], scale=scale[column] if column == 0 else None)
+        logit.add(parameters[column], ids[column], scale=scale[column] if column == 0 else None)
     for row in range(50):
-        active = [worth[column][ids[column][row]] * scale[column][row] for column in range(3)]
+        active = [parameters[column][ids[column][row]] * scale[column][row] for column in range(3)]
         naive = sum(one[0] for one in active) + sum(one[1:] @ other[1:] for one, other in combinations(active, 2))
         assert logit.total()[row] == pytest.approx(naive, abs=1e-5)
 
 
-def test_clicks_pairs_carry_their_part_of_the_logit():
-    """Over worlds the linear part and the pairs have the deviations asked for, and 0 leaves a part out."""
+def test_clicks_logit_terms_have_the_given_deviations():
+    """Over seeds, the linear and the pairwise term have the given standard deviations; 0 leaves a term out."""
 
     def deviation(linear, pairs):
         logit = LogitSum(500, 8)
         for column in range(6):
-            worlds = [World(seed, 0, 6, 8, 1.0, linear, pairs).worth(column, 1) for seed in range(500)]
-            logit.add(np.concatenate(worlds), np.arange(500))
+            parameters = [World(seed, 0, 6, 8, 1.0, linear, pairs).parameters(column, 1) for seed in range(500)]
+            logit.add(np.concatenate(parameters), np.arange(500))
         return logit.total().std()
 
     assert deviation(1.5, 0.0) == pytest.approx(1.5, rel=0.1)
@@ -88,28 +88,28 @@ def test_clicks_pairs_carry_their_part_of_the_logit():
 
 
 def test_clicks_best_auc_is_that_of_the_true_probabilities(clicks):
-    """best_auc agrees with scikit-learn on the probabilities, ties among them included, and each split has its own."""
+    """best_auc agrees with scikit-learn on the probabilities, also with ties, and is computed for each subset."""
     tied = make_clicks(2_000, n_dense=0, n_sparse=2, vocab_size=8)
-    for made in (clicks, tied, *clicks.split()):
-        assert made.best_auc == pytest.approx(roc_auc_score(made.y, made.probability), abs=1e-12)
-    assert len({made.best_auc for made in clicks.split()}) == 3
+    for generated in (clicks, tied, *clicks.split()):
+        assert generated.best_auc == pytest.approx(roc_auc_score(generated.y, generated.probability), abs=1e-12)
+    assert len({generated.best_auc for generated in clicks.split()}) == 3
 
 
 def test_clicks_expected_best_auc_counts_all_pairs():
-    """The expectation agrees with a double loop over pairs of different rows, and with the mean over many draws of labels."""
-    made = make_clicks(60, n_dense=1, n_sparse=1, vocab_size=3)
-    p = np.append(made.probability, made.probability[:5]).astype(np.float64)
-    made = Clicks(made.x, made.y, p, made.vocab_sizes)
+    """The expectation agrees with a double loop over pairs of different rows, and with the mean over many random labels."""
+    generated = make_clicks(60, n_dense=1, n_sparse=1, vocab_size=3)
+    p = np.append(generated.probability, generated.probability[:5]).astype(np.float64)
+    generated = Clicks(generated.x, generated.y, p, generated.vocab_sizes)
     pairs = [(p[i] * (1 - p[j]), (p[i] > p[j]) + (p[i] == p[j]) / 2) for i in range(65) for j in range(65) if i != j]
-    expected = sum(weight * right for weight, right in pairs) / sum(weight for weight, _ in pairs)
-    assert made.expected_best_auc == pytest.approx(expected, abs=1e-12)
+    expected = sum(weight * correct for weight, correct in pairs) / sum(weight for weight, _ in pairs)
+    assert generated.expected_best_auc == pytest.approx(expected, abs=1e-12)
     rng = np.random.default_rng(0)
     drawn = [Clicks({}, (rng.random(65) < p).astype(np.float32), p, {}).best_auc for _ in range(2000)]
     assert np.mean(drawn) == pytest.approx(expected, abs=0.01)
 
 
 def test_clicks_one_class_has_no_best_auc():
-    """Where all labels are alike, or there is but one row, there is no pair to rank: NaN, and no exception."""
+    """With equal labels, or with a single row, there is no pair: the AUC is NaN, without an exception."""
     one_class = Clicks({}, np.zeros(3, np.float32), np.ones(3, np.float32) / 2, {})
     assert np.isnan(one_class.best_auc)
     assert one_class.expected_best_auc == 0.5
@@ -118,36 +118,39 @@ def test_clicks_one_class_has_no_best_auc():
 
 @pytest.mark.parametrize("rate", [0.01, 0.25, 0.9])
 def test_clicks_positive_rate_is_met(rate):
-    """The mean chance and the share of positive labels are close to the rate asked for."""
-    made = make_clicks(50_000, **SMALL, positive_rate=rate)
+    """The mean probability and the share of positive labels are close to positive_rate."""
+    generated = make_clicks(50_000, **SMALL, positive_rate=rate)
     deviation = np.sqrt(rate * (1 - rate) / 50_000)
-    assert made.probability.mean(dtype=np.float64) == pytest.approx(rate, abs=5 * deviation)
-    assert made.y.mean() == pytest.approx(made.probability.mean(dtype=np.float64), abs=4 * deviation)
+    assert generated.probability.mean(dtype=np.float64) == pytest.approx(rate, abs=5 * deviation)
+    assert generated.y.mean() == pytest.approx(generated.probability.mean(dtype=np.float64), abs=4 * deviation)
 
 
 @pytest.mark.parametrize("zipf", [0.0, 1.1, 2.0])
 def test_clicks_popularity_follows_zipf(zipf):
-    """The most popular ids have the shares of a truncated Zipf law, and popularity does not follow the order of ids."""
+    """The most popular ids have the shares of a truncated Zipf distribution, and popularity does not depend on the order of ids."""
     ids = make_clicks(100_000, n_dense=0, n_sparse=1, vocab_size=1_000, zipf=zipf).x["sparse_0"]
     counts = np.bincount(ids, minlength=1_000)
-    law = np.arange(1, 1_001) ** -zipf / (np.arange(1, 1_001) ** -zipf).sum()
+    expected = np.arange(1, 1_001) ** -zipf / (np.arange(1, 1_001) ** -zipf).sum()
     for rank in (0, 1, 2) if zipf else ():
-        assert np.sort(counts)[::-1][rank] / 100_000 == pytest.approx(law[rank], rel=0.05)
-    assert counts.max() / 100_000 < law[0] * 1.5
+        assert np.sort(counts)[::-1][rank] / 100_000 == pytest.approx(expected[rank], rel=0.05)
+    assert counts.max() / 100_000 < expected[0] * 1.5
     assert abs(np.corrcoef(np.arange(1_000), np.argsort(np.argsort(counts)))[0, 1]) < 0.15
 
 
-def test_clicks_vocabulary_is_shared_out():
-    """A total is shared evenly with the remainder first, a list is taken as it is, and no id reaches its column's size."""
+def test_clicks_vocabulary_is_divided():
+    """A total is divided evenly, the first columns get the remainder; a list is used as given; ids are below the vocabulary size."""
     assert list(make_clicks(1, 0, 3, 11).vocab_sizes.values()) == [4, 4, 3]
-    made = make_clicks(5_000, 1, 3, [1, 5, 70], zipf=0)
-    assert list(made.vocab_sizes.values()) == [1, 5, 70]
-    assert [set(made.x[name].tolist()) for name in made.vocab_sizes] == [set(range(size)) for size in (1, 5, 70)]
-    assert made.feature_columns(4) == ([DenseFeature("dense_0")], [SparseFeature(f"sparse_{i}", n, 4) for i, n in enumerate((1, 5, 70))])
+    generated = make_clicks(5_000, 1, 3, [1, 5, 70], zipf=0)
+    assert list(generated.vocab_sizes.values()) == [1, 5, 70]
+    assert [set(generated.x[name].tolist()) for name in generated.vocab_sizes] == [set(range(size)) for size in (1, 5, 70)]
+    assert generated.feature_columns(4) == (
+        [DenseFeature("dense_0")],
+        [SparseFeature(f"sparse_{i}", n, 4) for i, n in enumerate((1, 5, 70))],
+    )
 
 
 def test_clicks_columns_are_ready_to_train_on(clicks):
-    """Ids are int32, numbers, labels and chances float32, and labels are 0 or 1."""
+    """Ids are int32; numbers, labels and probabilities are float32; labels are 0 or 1."""
     assert {name: values.dtype.name for name, values in clicks.x.items()} == {
         "dense_0": "float32", "dense_1": "float32", "sparse_0": "int32", "sparse_1": "int32", "sparse_2": "int32",
     }  # fmt: skip
@@ -157,15 +160,15 @@ def test_clicks_columns_are_ready_to_train_on(clicks):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=5), st.integers(200, 400))
-def test_clicks_splits_are_disjoint_and_complete(parts, n_row):
-    """The parts put together again are the whole, and each has its share of rows."""
+def test_clicks_splits_are_disjoint_and_complete(shares, n_row):
+    """The concatenated subsets are all rows, and each has its share of rows."""
     rows = np.arange(n_row)
-    whole = Clicks({"row": rows}, rows.astype(np.float32), rows.astype(np.float32), {})
-    ratios = [part / sum(parts) for part in parts]
-    made = whole.split(ratios)
-    assert np.array_equal(np.concatenate([part.x["row"] for part in made]), rows)
-    assert all(np.array_equal(part.y, part.x["row"]) and np.array_equal(part.probability, part.y) for part in made)
-    assert all(abs(len(part.y) - ratio * n_row) <= 1 for part, ratio in zip(made, ratios, strict=True))
+    clicks = Clicks({"row": rows}, rows.astype(np.float32), rows.astype(np.float32), {})
+    ratios = [share / sum(shares) for share in shares]
+    subsets = clicks.split(ratios)
+    assert np.array_equal(np.concatenate([subset.x["row"] for subset in subsets]), rows)
+    assert all(np.array_equal(subset.y, subset.x["row"]) and np.array_equal(subset.probability, subset.y) for subset in subsets)
+    assert all(abs(len(subset.y) - ratio * n_row) <= 1 for subset, ratio in zip(subsets, ratios, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -186,13 +189,13 @@ def test_clicks_splits_are_disjoint_and_complete(parts, n_row):
     ],
 )
 def test_clicks_wrong_arguments_are_named(wrong, message):
-    """An argument out of its range is refused with its name and what came."""
+    """An argument out of its range is an error that names the argument and its value."""
     with pytest.raises(ValueError, match=message):
         make_clicks(**({"n_row": 10, **SMALL} | wrong))
 
 
 @pytest.mark.parametrize("ratios", [(0.5, 0.4), (1.0, 0.0), (1.5, -0.5), (), (0.99999, 0.00001)])
 def test_clicks_wrong_ratios_are_refused(clicks, ratios):
-    """Shares that are not positive, do not add up to 1 or leave a part empty are an error."""
-    with pytest.raises(ValueError, match=r"ratios must be positive|every part needs a row"):
+    """Shares that are not positive, do not sum to 1 or leave a subset empty are an error."""
+    with pytest.raises(ValueError, match=r"ratios must be positive|every subset needs a row"):
         clicks.split(ratios)

@@ -1,4 +1,4 @@
-"""Tables -> batches: columns packed once, loaders that cut them, and the conversions that bring raw data there."""
+"""From tables to batches: packed tables, loaders of batches, and conversions of raw data."""
 
 from torch_rechub.data.convert import array_replace_with_dict, df_to_dict, pad_sequences
 from torch_rechub.data.dataset import PredictDataset, TorchDataset
@@ -16,7 +16,7 @@ __all__ = [
     "Table",
     "TableLoader",
     "check_table",
-    # one row at a time, for a DataLoader of one's own
+    # datasets of single rows, for a torch DataLoader
     "PredictDataset",
     "TorchDataset",
     # conversions

@@ -1,4 +1,4 @@
-"""Small conversions that bring raw columns into the shape that loaders take."""
+"""Conversions of raw columns into the form that loaders accept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def df_to_dict(data: object) -> dict[str, Array]:
     """The columns of a pandas or polars DataFrame or an Arrow table as numpy arrays; a column of lists of one length becomes a matrix.
 
     Args:
-        data: the frame. It is not changed, and neither is it when the arrays are: they are copies.
+        data: the frame. The arrays are copies, so writing into them does not change the frame.
 
     Raises:
         ValueError: when a column holds lists of different lengths.
@@ -40,15 +40,15 @@ def pad_sequences(
     truncating: Side = "pre",
     value: float = 0.0,
 ) -> Array:
-    """Lists of different lengths as one matrix, as ``keras.utils.pad_sequences`` does it, all rows at once.
+    """Lists of different lengths as one matrix, as ``keras.utils.pad_sequences`` does. All rows are processed at once.
 
     Args:
-        sequences: one list or array a row; an empty one becomes padding alone.
-        maxlen: length of a row; None takes the longest.
-        dtype: of the matrix.
-        padding: where a short row is filled: "pre" puts the padding in front, "post" behind.
-        truncating: where a long row is cut: "pre" drops its front, "post" its end.
-        value: of the padding.
+        sequences: one list or array per row; an empty one becomes a row of padding.
+        maxlen: length of a row; None uses the length of the longest sequence.
+        dtype: the dtype of the matrix.
+        padding: where a short row is padded: "pre" at its start, "post" at its end.
+        truncating: where a long row is cut: "pre" drops values at its start, "post" at its end.
+        value: the value of the padding.
 
     Shape:
         ``(number of sequences, maxlen)``.
@@ -69,26 +69,26 @@ def pad_sequences(
     lengths = np.fromiter(map(len, sequences), np.int64, n_row)
     width = int(maxlen if maxlen is not None else lengths.max(initial=0))
     row = np.repeat(np.arange(n_row), lengths)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # place of each value within its own row
+    position = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # of each value within its row
     if truncating == "pre":
-        place -= np.repeat(np.maximum(lengths - width, 0), lengths)
-    keep = (place >= 0) & (place < width)
+        position -= np.repeat(np.maximum(lengths - width, 0), lengths)
+    is_kept = (position >= 0) & (position < width)
     if padding == "pre":
-        place += np.repeat(np.maximum(width - lengths, 0), lengths)
+        position += np.repeat(np.maximum(width - lengths, 0), lengths)
     matrix = np.full((n_row, width), value, dtype=dtype)
-    matrix[row[keep], place[keep]] = _flatten(sequences, len(row), dtype)[keep]
+    matrix[row[is_kept], position[is_kept]] = _flatten(sequences, len(row), dtype)[is_kept]
     return matrix
 
 
-def _flatten(sequences: Sequence[Any], total: int, dtype: str | type[Any]) -> Array:
-    """All values in one array: arrays are joined as they lie, lists are read value by value in C."""
-    if total and isinstance(next(iter(sequences)), np.ndarray):
+def _flatten(sequences: Sequence[Any], n_value: int, dtype: str | type[Any]) -> Array:
+    """All values in one array. Arrays are concatenated; lists are read without a Python loop."""
+    if n_value and isinstance(next(iter(sequences)), np.ndarray):
         return np.concatenate(list(sequences)).astype(dtype, copy=False)
-    return np.fromiter(chain.from_iterable(sequences), np.dtype(dtype), total)
+    return np.fromiter(chain.from_iterable(sequences), np.dtype(dtype), n_value)
 
 
 def array_replace_with_dict(array: Any, dic: Mapping[Any, Any]) -> Array:
-    """Every value of ``array`` replaced by what ``dic`` maps it to.
+    """``array`` with every value replaced by its entry in ``dic``.
 
     Args:
         array: values, of any shape.
@@ -106,8 +106,8 @@ def array_replace_with_dict(array: Any, dic: Mapping[Any, Any]) -> Array:
         raise ValueError("dic must map every value of the array; got an empty one.")
     old, new = np.array(list(dic)), np.array(list(dic.values()))
     order = old.argsort()
-    place = np.minimum(np.searchsorted(old, array, sorter=order), len(old) - 1)
-    unknown = old[order[place]] != array
+    position = np.minimum(np.searchsorted(old, array, sorter=order), len(old) - 1)
+    unknown = old[order[position]] != array
     if unknown.any():
         raise ValueError(f"dic must map every value of the array; got no entry for {array[unknown].flat[0]!r}. Add it, or drop its rows.")
-    return new[order[place]]
+    return new[order[position]]

@@ -1,4 +1,4 @@
-"""Map-style datasets of one row each, for those who bring their own torch DataLoader. Ours are faster: see :class:`TableLoader`."""
+"""Map-style datasets of single rows, for a torch DataLoader. :class:`TableLoader` is faster."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["PredictDataset", "TorchDataset"]
 
 
 class PredictDataset(Dataset[Any]):
-    """Rows ``{name: value}``; columns are copied only if they are read-only.
+    """A dataset of rows ``{name: value}``. Columns are copied only if they are read-only.
 
     Args:
         x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
 
     Raises:
-        ValueError: when there is no column, or lengths differ.
+        ValueError: when there is no column, or the lengths differ.
 
     Example:
         >>> int(PredictDataset({"item": [3, 4]})[1]["item"])
@@ -42,14 +42,16 @@ class PredictDataset(Dataset[Any]):
 
 
 class TorchDataset(PredictDataset):
-    """Rows ``({name: value}, label)``, by position also for shuffled DataFrames; columns are copied only if they are read-only.
+    """A dataset of rows ``({name: value}, label)``. Columns are copied only if they are read-only.
+
+    Rows are numbered by position, also in a DataFrame with a shuffled index.
 
     Args:
         x: as in :class:`PredictDataset`.
-        y: one label, or one row of labels, a row of ``x``.
+        y: one label, or one row of labels, for each row of ``x``.
 
     Raises:
-        ValueError: when there is no column, or lengths differ.
+        ValueError: when there is no column, or the lengths differ.
 
     Example:
         >>> x, y = TorchDataset({"item": [3, 4]}, y=[0, 1])[1]
@@ -68,5 +70,5 @@ class TorchDataset(PredictDataset):
 
 
 def _writable(array: Array) -> Array:
-    """torch's collation warns at every row of a read-only array."""
+    """``array``, copied if it is read-only, because torch warns when it collates read-only arrays."""
     return array if array.flags.writeable else array.copy()

@@ -1,4 +1,4 @@
-"""The usual loss and metric of a kind of task, under the existing package's names."""
+"""The default loss and metric of a task type, under the names of the existing package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def get_loss_func(task_type: Task = "classification") -> nn.Module:
         >>> get_loss_func("regression")
         MSELoss()
     """
-    _check(task_type)
+    _check_task_type(task_type)
     return nn.BCELoss() if task_type == "classification" else nn.MSELoss()
 
 
@@ -39,11 +39,11 @@ def get_metric_func(task_type: Task = "classification") -> Callable[[Any, Any], 
         >>> get_metric_func()([0, 1, 1], [0.2, 0.1, 0.9])
         0.5
     """
-    _check(task_type)
+    _check_task_type(task_type)
     return auc_score if task_type == "classification" else _mean_squared_error
 
 
-def _check(task_type: str) -> None:
+def _check_task_type(task_type: str) -> None:
     if task_type not in ("classification", "regression"):
         raise ValueError(f"task_type must be 'classification' or 'regression'; got {task_type!r}.")
 

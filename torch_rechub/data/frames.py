@@ -1,6 +1,6 @@
-"""Whatever tables users bring -> a plain dict of numpy arrays, whole columns at a time.
+"""Conversion of tables of several libraries into dicts of numpy arrays, column by column.
 
-Frames are recognised by the module that their class comes from, so nothing heavy is imported unless the user already did.
+Frames are recognised by the module of their class, so this file imports neither pandas nor polars nor pyarrow.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ __all__ = ["Array", "to_array", "to_arrays"]
 
 Array = npt.NDArray[Any]
 
-_RAGGED = "Pad it first: torch_rechub.utils.data.pad_sequences(values, maxlen=...)."
+_PAD_ADVICE = "Pad it first: torch_rechub.utils.data.pad_sequences(values, maxlen=...)."
 
 
 def library(value: object) -> str:
-    """The library that ``value`` comes from: "pandas", "polars", "pyarrow", "numpy", "torch", "builtins", ..."""
+    """The name of the library that defines the class of ``value``: "pandas", "polars", "pyarrow", "numpy", "torch", "builtins", ..."""
     return type(value).__module__.partition(".")[0]
 
 
 def to_arrays(x: object) -> dict[str, Array]:
-    """The columns of ``x`` as arrays, of any dtype; a column of lists of one length becomes a matrix. Shares memory where it can.
+    """The columns of ``x`` as arrays of any dtype. A column of lists of one length becomes a matrix. Memory is shared if possible.
 
     Args:
         x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
 
     Raises:
         TypeError: when ``x`` is none of these, or a column's name is not a string.
-        ValueError: when two columns bear one name, or a column holds lists of different lengths.
+        ValueError: when two columns have the same name, or a column holds lists of different lengths.
 
     Example:
         >>> to_arrays({"item": [3, 4], "history": [[1, 2], [0, 1]]})["history"].shape
@@ -43,14 +43,14 @@ def to_arrays(x: object) -> dict[str, Array]:
         if not isinstance(name, str):
             raise TypeError(f"Column names must be strings; got {name!r}. Rename it, for example with str(name).")
     names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise ValueError(f"Column names must differ; '{twice}' came {names.count(twice)} times. Rename or drop one.")
+    duplicate = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if duplicate is not None:
+        raise ValueError(f"Column names must differ; got '{duplicate}' {names.count(duplicate)} times. Rename or drop one.")
     return {name: to_array(values, f"Column '{name}'") for name, values in pairs}
 
 
 def _named_columns(x: Any) -> list[tuple[Any, Any]]:
-    """(name, values) of every column, whatever holds them."""
+    """The pairs (name, values) of all columns of ``x``."""
     if isinstance(x, Mapping):
         return list(x.items())
     if is_frame(x):
@@ -64,7 +64,7 @@ def _named_columns(x: Any) -> list[tuple[Any, Any]]:
 
 
 def is_frame(x: object) -> bool:
-    """Whether ``x`` is a DataFrame or an Arrow table: something of named columns that is not a dict."""
+    """Whether ``x`` is a DataFrame or an Arrow table."""
     return (library(x), type(x).__name__) in {
         ("pandas", "DataFrame"),
         ("polars", "DataFrame"),
@@ -74,14 +74,14 @@ def is_frame(x: object) -> bool:
 
 
 def to_array(values: Any, what: str) -> Array:
-    """One column as an array. Missing values of integer columns become NaN of a float column, as pandas does.
+    """One column as an array. An integer column with missing values becomes a float column with NaN, as in pandas.
 
     Args:
         values: an array, tensor, list, Series or Arrow array.
-        what: how an error names it, for example "Column 'city'".
+        what: the name of the column in errors, for example "Column 'city'".
 
     Raises:
-        ValueError: when its rows are lists of different lengths.
+        ValueError: when the rows are lists of different lengths.
     """
     if isinstance(values, Tensor):
         values = values.detach().cpu()
@@ -102,11 +102,11 @@ def _from_list(values: Any, what: str) -> Array:
     try:
         return np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{what}: rows must be numbers, or lists of one length; got lists of different lengths. {_RAGGED}") from error
+        raise ValueError(f"{what}: rows must be numbers, or lists of one length; got lists of different lengths. {_PAD_ADVICE}") from error
 
 
 def _from_pandas(values: Any) -> Array:
-    dtype = getattr(values.dtype, "numpy_dtype", None)  # nullable and Arrow-backed columns say what they hold
+    dtype = getattr(values.dtype, "numpy_dtype", None)  # set for nullable and Arrow-backed columns
     if dtype is None or dtype.kind == "O":
         return np.asarray(values)
     if values.isna().any():
@@ -117,7 +117,7 @@ def _from_pandas(values: Any) -> Array:
 def _from_polars(values: Any, what: str) -> Array:
     if str(values.dtype).startswith("List"):
         lengths = values.list.len()
-        _check_one_length(lengths.to_numpy(), what)
+        _check_equal_lengths(lengths.to_numpy(), what)
         values = values.list.to_array(int(lengths[0] or 0)) if len(values) else values
     return values.to_numpy()
 
@@ -128,26 +128,26 @@ def _from_arrow(values: Any, what: str) -> Array:
         from pyarrow import compute
 
         lengths = compute.call_function("list_value_length", [values]).to_numpy(zero_copy_only=False)
-        _check_one_length(lengths, what)
+        _check_equal_lengths(lengths, what)
         return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
     return values.to_numpy(zero_copy_only=False)
 
 
 def _stack(array: Array, what: str) -> Array:
-    """A 1-D array of objects as a matrix where they are lists or arrays; as it is where they are not."""
+    """A 1-D array of lists or arrays as a matrix; an array of other objects is returned unchanged."""
     if len(array) == 0 or not isinstance(array[0], list | tuple | np.ndarray):
         return array
     rows = array.tolist()
     try:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     except TypeError as error:
-        raise ValueError(f"{what}: rows must be lists of one length; got a missing value among them. {_RAGGED}") from error
-    _check_one_length(lengths, what)
+        raise ValueError(f"{what}: rows must be lists of one length; got a missing value among them. {_PAD_ADVICE}") from error
+    _check_equal_lengths(lengths, what)
     return np.concatenate(rows).reshape(len(rows), -1)
 
 
-def _check_one_length(lengths: Array, what: str) -> None:
-    different = np.flatnonzero(lengths != lengths[:1])
-    if len(different):
-        row = int(different[0])
-        raise ValueError(f"{what}: lists must have one length; got {lengths[0]} at row 0 and {lengths[row]} at row {row}. {_RAGGED}")
+def _check_equal_lengths(lengths: Array, what: str) -> None:
+    different_rows = np.flatnonzero(lengths != lengths[:1])
+    if len(different_rows):
+        row = int(different_rows[0])
+        raise ValueError(f"{what}: lists must have one length; got {lengths[0]} at row 0 and {lengths[row]} at row {row}. {_PAD_ADVICE}")

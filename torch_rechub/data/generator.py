@@ -1,4 +1,4 @@
-"""From columns to loaders in one call: training in shuffled order, validation and test in stored order."""
+"""Makes loaders from columns: training rows in shuffled order, validation and test rows in stored order."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class DataGenerator:
     Args:
         x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table; copied, never changed.
         y: labels, one column or several.
-        weight: how much each row counts in the loss and in metrics, a number >= 0; None counts all alike.
+        weight: row weights for the loss and the metrics, >= 0; None gives all rows the same weight.
 
     Raises:
         TypeError: when a column holds no numbers.
-        ValueError: when lengths differ or there is no row; see :meth:`Table.from_columns`.
+        ValueError: when the lengths differ or there is no row; see :meth:`Table.from_columns`.
 
     Example:
         >>> generator = DataGenerator({"item": list(range(10))}, y=[0, 1] * 5)
@@ -37,7 +37,7 @@ class DataGenerator:
 
     def __init__(self, x: object, y: object, weight: object = None) -> None:
         if y is None:
-            raise ValueError("DataGenerator needs labels; got y=None. For prediction alone use TableLoader(Table.from_columns(x)).")
+            raise ValueError("DataGenerator needs labels; got y=None. To predict only, use TableLoader(Table.from_columns(x)).")
         self.table = Table.from_columns(x, y, weight)
         self.length = len(self.table)
 
@@ -55,35 +55,36 @@ class DataGenerator:
         weight_val: object = None,
         weight_test: object = None,
     ) -> tuple[TableLoader, TableLoader | None, TableLoader | None]:
-        """Train (shuffled), validation and test loader (in stored order). A set that was not given is None.
+        """The train loader (shuffled), and the validation and test loaders (in stored order); None for a set that was not given.
 
         Args:
-            x_val: columns to validate on, by the same names as the training columns.
-            y_val: their labels.
-            x_test: columns to test on.
-            y_test: their labels; without them the loader yields features alone, as ``predict`` takes them.
-            split_ratio: in place of the four: the shares of train and validation, each rounded down to whole rows; the rest is the test.
-                A validation share of 0 gives None; an empty test gives a loader of length 0 that raises when it is read.
-            batch_size: rows a batch.
-            num_workers: processes that cut batches; 0 is the fastest in memory.
-            seed: of the split and of the shuffling; None draws one from torch's global random state.
+            x_val: the validation columns, with the names of the training columns.
+            y_val: the validation labels.
+            x_test: the test columns.
+            y_test: the test labels; without them the test loader yields features only, as ``predict`` accepts.
+            split_ratio: the shares of train and validation rows, instead of the four arguments above. Numbers of rows are rounded down,
+                and the remaining rows are the test set. A validation share of 0 gives None. An empty test set gives a loader of length 0,
+                which raises an error when it is iterated.
+            batch_size: rows per batch.
+            num_workers: processes that make batches; 0 is the fastest for a table in memory.
+            seed: seed of the split and of the shuffling; None draws one from torch's global random state.
             weight_val: row weights of the validation set.
             weight_test: row weights of the test set.
 
         Raises:
-            ValueError: when both a split and sets are given, a set would be empty, or columns differ from the training columns.
+            ValueError: when both a split and sets are given, a set is empty, or its columns differ from the training columns.
         """
         seed_is_drawn, seed = seed is None, int(torch.randint(2**62, ())) if seed is None else seed
         if split_ratio is not None:
-            if any(given is not None for given in (x_val, y_val, x_test, y_test, weight_val, weight_test)):
-                raise ValueError("Give either split_ratio or validation and test sets; got both.")
-            train, val, test = _split(self.table, split_ratio, seed)
+            if any(argument is not None for argument in (x_val, y_val, x_test, y_test, weight_val, weight_test)):
+                raise ValueError("Pass either split_ratio or validation and test sets; got both.")
+            train, val, test = _split_rows(self.table, split_ratio, seed)
         else:
             train = self.table
-            val = self._further_table("val", x_val, y_val, weight_val)
-            test = self._further_table("test", x_test, y_test, weight_test)
+            val = self._table_of("val", x_val, y_val, weight_val)
+            test = self._table_of("test", x_test, y_test, weight_test)
             if val is not None and val.y is None:
-                raise ValueError("Validation needs labels; got x_val without y_val. Pass y_val as well.")
+                raise ValueError("Validation needs labels; got x_val without y_val. Pass y_val, too.")
         train_loader = TableLoader(train, batch_size, shuffle=True, seed=seed, num_workers=num_workers)
         train_loader.seed_is_drawn = seed_is_drawn
         return (
@@ -92,24 +93,24 @@ class DataGenerator:
             None if test is None else TableLoader(test, batch_size, num_workers=num_workers),
         )
 
-    def _further_table(self, part: str, x: object, y: object, weight: object) -> Table | None:
+    def _table_of(self, set_name: str, x: object, y: object, weight: object) -> Table | None:
         if x is None:
             if y is not None or weight is not None:
                 raise ValueError(
-                    f"Labels and weights belong to rows; got y_{part} or weight_{part} without x_{part}. Pass x_{part} as well."
+                    f"Labels and weights need columns; got y_{set_name} or weight_{set_name} without x_{set_name}. Pass x_{set_name}, too."
                 )
             return None
         table = Table.from_columns(x, y, weight)
-        _check_same_columns(self.table, table, f"x_{part}")
+        _check_same_columns(self.table, table, f"x_{set_name}")
         return table
 
 
 class MatchDataGenerator:
-    """Makes the three loaders of retrieval: training pairs, users to test, all items.
+    """Makes the three loaders for retrieval: of training pairs, of test users and of all items.
 
     Args:
         x: training columns, as in :class:`DataGenerator`.
-        y: labels; none for pair-wise training, whose loader yields features alone.
+        y: labels; empty or None for pair-wise training, whose loader yields features only.
 
     Example:
         >>> generator = MatchDataGenerator({"user": [0, 1], "item": [5, 6]}, y=[1, 0])
@@ -119,27 +120,27 @@ class MatchDataGenerator:
     """
 
     def __init__(self, x: object, y: object = ()) -> None:
-        self.table = Table.from_columns(x, None if y is None or len(y) == 0 else y)  # type: ignore[arg-type]  # whatever has rows has a length
+        self.table = Table.from_columns(x, None if y is None or len(y) == 0 else y)  # type: ignore[arg-type]  # all types with rows have a length
 
     def generate_dataloader(
         self, x_test_user: object, x_all_item: object, batch_size: int, num_workers: int = 8, seed: int | None = None
     ) -> tuple[TableLoader, TableLoader, TableLoader]:
-        """Train (shuffled), user and item loader (in stored order; features alone).
+        """The train loader (shuffled), and the user and item loaders (in stored order, features only).
 
         Args:
-            x_test_user: columns of the users to find items for, one row a user.
-            x_all_item: columns of all items.
-            batch_size: rows a batch.
-            num_workers: processes that cut batches; the batches are the same with any number, and 0 is the fastest in memory.
-            seed: of the shuffling; None draws one from torch's global random state.
+            x_test_user: the columns of the test users, one row per user.
+            x_all_item: the columns of all items.
+            batch_size: rows per batch.
+            num_workers: processes that make batches; it does not change the batches, and 0 is the fastest for a table in memory.
+            seed: seed of the shuffling; None draws one from torch's global random state.
         """
         users, items = Table.from_columns(x_test_user), Table.from_columns(x_all_item)
         train = TableLoader(self.table, batch_size, shuffle=True, seed=seed, num_workers=num_workers)
         return train, TableLoader(users, batch_size, num_workers=num_workers), TableLoader(items, batch_size, num_workers=num_workers)
 
 
-def _split(table: Table, ratio: Sequence[float], seed: int) -> tuple[Table, Table | None, Table]:
-    """Random parts, each in stored order."""
+def _split_rows(table: Table, ratio: Sequence[float], seed: int) -> tuple[Table, Table | None, Table]:
+    """Train, validation and test tables of random rows, each in stored order."""
     shares = [float(share) for share in ratio]
     if not 2 <= len(shares) <= 3 or not all(0 <= share <= 1 for share in shares) or sum(shares) > 1 + 1e-9:
         raise ValueError(
@@ -147,11 +148,11 @@ def _split(table: Table, ratio: Sequence[float], seed: int) -> tuple[Table, Tabl
         )
     n_row = len(table)
     n_train, n_val = int(n_row * shares[0]), int(n_row * shares[1])
-    for part, n_part, wanted in (("training", n_train, True), ("validation", n_val, shares[1] > 0)):
-        if wanted and n_part == 0:
+    for set_name, n_in_set, must_have_rows in (("training", n_train, True), ("validation", n_val, shares[1] > 0)):
+        if must_have_rows and n_in_set == 0:
             raise ValueError(
-                f"split_ratio={tuple(ratio)} must leave rows for {part}; {n_row} rows give {n_train} and {n_val} for validation. "
-                "Raise its share, or bring more rows."
+                f"split_ratio={tuple(ratio)} must leave rows for {set_name}; got {n_train} training and {n_val} validation "
+                f"of {n_row} rows. Use a larger share or more rows."
             )
     logger.info("rows in train, validation, test: %d, %d, %d", n_train, n_val, n_row - n_train - n_val)
     order = torch.randperm(n_row, generator=torch.Generator().manual_seed(seed))
@@ -160,16 +161,16 @@ def _split(table: Table, ratio: Sequence[float], seed: int) -> tuple[Table, Tabl
 
 
 def _check_same_columns(train: Table, other: Table, what: str) -> None:
-    """The columns of ``other`` include those of ``train``, and integers stay integers."""
+    """Check that ``other`` has all columns of ``train``, each of the same kind: integers, floats or lists."""
     for name, (kind, _) in train.x.layout.places.items():
         if name not in other.x:
             close = get_close_matches(name, list(other.x), n=1)
             hint = f"Did you mean '{close[0]}'?" if close else f"It has {', '.join(other.x)}."
             raise ValueError(f"{what} must have the columns of x; '{name}' is missing. {hint}")
-        got = other.x.layout.places[name][0]
-        if got != kind:
+        other_kind = other.x.layout.places[name][0]
+        if other_kind != kind:
             words = {"ids": "integers", "numbers": "floats", "blocks": "lists"}
             raise ValueError(
-                f"Column '{name}' must be of one kind in x and {what}; got {words[kind]} in x and {words[got]} in {what}. "
-                f"Convert one of them (missing values turn integers into floats: fill them)."
+                f"Column '{name}' must be of one kind in x and {what}; got {words[kind]} in x and {words[other_kind]} in {what}. "
+                f"Convert one of them. Missing values turn integers into floats: fill them."
             )

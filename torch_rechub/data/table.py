@@ -1,4 +1,4 @@
-"""A whole data set in a few tensors: columns packed once, so that a batch is one ``index_select`` a matrix."""
+"""A data set packed into a few matrices, so that making a batch takes one ``index_select`` per matrix."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch.utils.data import Dataset
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.data.frames import Array, is_frame, library, to_array, to_arrays
 
-__all__ = ["Rows", "Table"]
+__all__ = ["RowIndex", "Table"]
 
-Rows: TypeAlias = Tensor | Array | slice
+RowIndex: TypeAlias = Tensor | Array | slice
 TableBatch: TypeAlias = PackedFeatures | tuple[PackedFeatures, Tensor] | tuple[PackedFeatures, Tensor, Tensor]
 
 _INT32_MAX = 2**31 - 1
 
 
 class Table(Dataset[Any]):
-    """Rows of features, with labels and row weights where there are any. Made by :meth:`from_columns`; it owns its memory.
+    """Rows of features, with optional labels and row weights. :meth:`from_columns` makes a table; it copies the columns.
 
     Args:
         x: the features of all rows.
-        y: labels, float32 ``(N,)``, or ``(N, T)`` for T tasks, or None.
+        y: labels, float32 ``(N,)``, ``(N, T)`` for T tasks, or None.
         weight: row weights, float32 ``(N,)``, or None.
 
     Example:
@@ -40,16 +40,18 @@ class Table(Dataset[Any]):
 
     @classmethod
     def from_columns(cls, x: object, y: object = None, weight: object = None) -> Table:
-        """Copies columns into packed matrices: integers and booleans are ids, floats numbers, and a matrix or lists have their own block.
+        """Copy columns into packed matrices.
+
+        Integers and booleans are packed as ids, floats as numbers; each column of lists or of vectors becomes its own block.
 
         Args:
             x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
-            y: labels by position, one column or several; ``(N, 1)`` is taken as ``(N,)``.
-            weight: one number >= 0 a row; how much the row counts in the loss and in metrics.
+            y: labels by position, one column or several; ``(N, 1)`` is treated as ``(N,)``.
+            weight: one number >= 0 per row, its weight in the loss and in the metrics.
 
         Raises:
-            TypeError: when ``x`` is no table, or a column holds no numbers.
-            ValueError: when there is no column or no row, lengths differ, pandas objects list their rows in different orders,
+            TypeError: when ``x`` is not a table, or a column does not hold numbers.
+            ValueError: when there is no column or no row, the lengths differ, pandas objects have their rows in different orders,
                 or a weight is negative or not finite.
         """
         columns = {name: _check_numeric(array, f"Column '{name}'") for name, array in to_arrays(x).items()}
@@ -64,22 +66,22 @@ class Table(Dataset[Any]):
         return self.x.n_row
 
     def __getitem__(self, row: int) -> Any:
-        """One row: ``({name: value}, y)``, with the weight behind where there is one, or ``{name: value}`` where there are no labels."""
+        """One row: ``({name: value}, y)``, ``({name: value}, y, weight)`` with row weights, or ``{name: value}`` without labels."""
         row = range(len(self))[row]
         batch = self.batch(slice(row, row + 1))
-        x, *others = batch if isinstance(batch, tuple) else (batch,)
+        x, *targets = batch if isinstance(batch, tuple) else (batch,)
         values = {name: column[0] for name, column in x.items()}
-        return (values, *(other[0] for other in others)) if others else values
+        return (values, *(target[0] for target in targets)) if targets else values
 
-    def __getitems__(self, rows: Rows) -> TableBatch:
-        """A batch that shares no memory with the table, so that a worker process can send it away without sending the table."""
+    def __getitems__(self, rows: RowIndex) -> TableBatch:
+        """A batch that shares no memory with the table, so that a worker process can send it without the table."""
         return self.batch(torch.arange(len(self))[rows] if isinstance(rows, slice) else rows)
 
-    def batch(self, rows: Rows) -> TableBatch:
-        """``(x, y)`` of these rows, ``(x, y, weight)`` where rows are weighted, ``x`` where there are no labels.
+    def batch(self, rows: RowIndex) -> TableBatch:
+        """``(x, y)`` of the given rows, ``(x, y, weight)`` with row weights, ``x`` without labels.
 
         Args:
-            rows: their numbers, or a slice, which gives views of the table: do not write into them.
+            rows: row numbers, or a slice. A slice gives views of the table, which must not be written into.
         """
         rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
         x = self.x.take(rows)
@@ -90,8 +92,8 @@ class Table(Dataset[Any]):
             return x, y
         return x, y, self.weight[rows] if isinstance(rows, slice) else self.weight.index_select(0, rows)
 
-    def take(self, rows: Rows) -> Table:
-        """A table of these rows, in this order."""
+    def take(self, rows: RowIndex) -> Table:
+        """A table of the given rows, in the given order."""
         rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
         return Table(self.x.take(rows), None if self.y is None else self.y[rows], None if self.weight is None else self.weight[rows])
 
@@ -100,26 +102,26 @@ class Table(Dataset[Any]):
 
 
 def _pack(columns: Mapping[str, Array], n_row: int) -> PackedFeatures:
-    """Row-major matrices, each column copied once."""
+    """The columns in row-major matrices; each column is copied once."""
     flat = {name: array for name, array in columns.items() if array.ndim == 1}
     ids = {name: array for name, array in flat.items() if array.dtype.kind != "f"}
     numbers = {name: array for name, array in flat.items() if array.dtype.kind == "f"}
     blocks = {name: array for name, array in columns.items() if array.ndim == 2}
     layout = Layout(tuple(ids), tuple(numbers), tuple(blocks))
-    packed = tuple(torch.from_numpy(array.astype(_narrow([array]), copy=True, order="C")) for array in blocks.values())
-    return PackedFeatures(layout, _side_by_side(ids, n_row), _side_by_side(numbers, n_row, np.dtype(np.float32)), packed)
+    packed = tuple(torch.from_numpy(array.astype(_smallest_dtype([array]), copy=True, order="C")) for array in blocks.values())
+    return PackedFeatures(layout, _stack_columns(ids, n_row), _stack_columns(numbers, n_row, np.dtype(np.float32)), packed)
 
 
-def _side_by_side(columns: Mapping[str, Array], n_row: int, dtype: Any = None) -> Tensor:
-    matrix = np.empty((n_row, len(columns)), dtype or _narrow(list(columns.values())))
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the checks report with its row
+def _stack_columns(columns: Mapping[str, Array], n_row: int, dtype: Any = None) -> Tensor:
+    matrix = np.empty((n_row, len(columns)), dtype or _smallest_dtype(list(columns.values())))
+    with np.errstate(over="ignore"):  # a float64 outside the range of float32 becomes infinite, which check_features reports
         for j, array in enumerate(columns.values()):
             matrix[:, j] = array
     return torch.from_numpy(matrix)
 
 
-def _narrow(arrays: list[Array]) -> Any:
-    """The narrowest dtype that we keep and that holds them all: float32, int32, or int64."""
+def _smallest_dtype(arrays: list[Array]) -> Any:
+    """The smallest of float32, int32 and int64 that holds all values."""
     if any(array.dtype.kind == "f" for array in arrays):
         return np.float32
     wide = [array for array in arrays if array.size and array.dtype.itemsize >= 4 and array.dtype != np.int32]
@@ -148,10 +150,10 @@ def _common_length(columns: Mapping[str, Array]) -> int:
     for name, array in columns.items():
         if len(array) != n_row:
             raise ValueError(
-                f"Columns must have one length; got {n_row} rows in '{first}' and {len(array)} in '{name}'. Give one value a row."
+                f"Columns must have one length; got {n_row} rows in '{first}' and {len(array)} in '{name}'. Give one value per row."
             )
     if n_row == 0:
-        raise ValueError(f"x must have at least one row; got 0 rows in '{first}'. Look at the filter or split that made it.")
+        raise ValueError(f"x must have at least one row; got 0 rows in '{first}'. Check the filter or split that made it.")
     return n_row
 
 
@@ -171,22 +173,22 @@ def _matrix(values: object, what: str, n_row: int) -> Tensor:
 def _weights(values: object, n_row: int) -> Tensor:
     weight = _matrix(values, "weight", n_row)
     if weight.dim() != 1:
-        raise ValueError(f"weight must be one number a row; got shape {tuple(weight.shape)}.")
-    bad = ~(weight.isfinite() & (weight >= 0))
-    if bad.any():
-        row = int(bad.nonzero()[0])
+        raise ValueError(f"weight must be one number per row; got shape {tuple(weight.shape)}.")
+    invalid = ~(weight.isfinite() & (weight >= 0))
+    if invalid.any():
+        row = int(invalid.nonzero()[0])
         raise ValueError(f"weight must be finite and >= 0; got {float(weight[row]):g} at row {row}. Give 0 to a row that should not count.")
     if not weight.any():
-        raise ValueError("weight must not be 0 in every row: nothing would be learned. Leave it out to count all rows alike.")
+        raise ValueError("weight must not be 0 in every row, since no row would count. Leave it out to weight all rows equally.")
     return weight
 
 
 def _check_same_order(x: Any, other: Any, what: str) -> None:
-    """Rows are taken by position; two pandas objects of the same rows in different orders are a mistake that position would hide."""
+    """Refuse two pandas objects with the same index in different orders. Rows are matched by position, so this would be a hidden error."""
     if other is None or library(x) != "pandas" or library(other) != "pandas" or not hasattr(other, "index"):
         return
     if len(x) == len(other) and not x.index.equals(other.index) and x.index.isin(other.index).all():
         raise ValueError(
             f"x and {what} must list their rows in one order; got the same index in different orders. "
-            f"Pass {what}.loc[x.index] to align them, or {what}.to_numpy() to take them by position."
+            f"Pass {what}.loc[x.index] to align them, or {what}.to_numpy() to match rows by position."
         )

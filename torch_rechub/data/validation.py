@@ -1,4 +1,4 @@
-"""A whole table checked once, before the first step: every error names the feature, the row, the value and the remedy."""
+"""Checks all values of a table once, before the first step. An error names the feature, the row, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["check_table"]
 
 
 def check_table(table: Table, features: Sequence[Feature], binary_labels: bool = True) -> None:
-    """Whether a model of ``features`` can learn from ``table``.
+    """Check that a model of ``features`` can be trained on ``table``.
 
     Args:
-        table: all rows. Its labels and weights are checked where there are any.
-        features: what the model reads; other columns may hold anything.
-        binary_labels: labels must lie in [0, 1]; finite suffices otherwise.
+        table: the rows to check, with their labels and weights, if any.
+        features: the features that the model reads; other columns are not checked.
+        binary_labels: whether labels must lie in [0, 1]; otherwise they must be finite.
 
     Raises:
-        ValueError: when there is no row, a feature is missing or of the wrong shape, an id is not whole, negative or beyond the vocabulary,
-            a dense value or a label is not finite, or a label lies outside [0, 1].
+        ValueError: when there is no row, a feature is missing or of the wrong shape, an id is not an integer, is negative or is
+            outside the vocabulary, a dense value or a label is not finite, or a label lies outside [0, 1].
 
     Example:
         >>> from torch_rechub.basic.features import SparseFeature
@@ -30,7 +30,7 @@ def check_table(table: Table, features: Sequence[Feature], binary_labels: bool =
         ValueError: SparseFeature 'city': ids must be < vocab_size=20; got 25 at row 1. Use vocab_size=26 or re-encode from 0.
     """
     if len(table) == 0:
-        raise ValueError("The data set must have at least one row; got none. Look at the filter or the split_ratio that made it.")
+        raise ValueError("The data set must have at least one row; got none. Check the filter or the split_ratio that made it.")
     check_features(table.x, features, rows_of="")
     if table.y is not None:
         check_labels(table.y, table.weight, binary=binary_labels, rows_of="")

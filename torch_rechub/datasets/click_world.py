@@ -1,7 +1,7 @@
-"""The world behind generated clicks: how popular each id is, what it is worth, and how it all adds up to a logit.
+"""The distribution of generated clicks: the popularity and the parameters of each id, and the logit of each row.
 
-Whatever the world holds is a function of ``(seed, column number)`` and is drawn when its column is at work, so that memory follows the
-largest vocabulary and not their sum.
+Popularity and parameters are functions of ``(seed, column number)`` and are drawn when their column is processed. So the memory depends
+on the largest vocabulary and not on the sum of the vocabularies.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 
 __all__ = ["LogitSum", "World", "sigmoid", "solve_bias"]
 
-#: What random numbers are for: numbers of different purposes have nothing to do with each other.
-WORTH, POPULARITY, CALIBRATION, ROWS, LABELS = range(5)
-#: The bias is set on this many rows of the world's own, so that it does not depend on which rows are asked for.
+#: The purposes of random numbers; each purpose has its own independent random stream.
+PARAMETERS, POPULARITY, CALIBRATION, ROWS, LABELS = range(5)
+#: The bias is computed from this number of separate rows, so that it does not depend on the requested rows.
 N_CALIBRATION = 1 << 16
-ROWS_AT_ONCE = 1 << 16
+CHUNK_SIZE = 1 << 16
 
 
 class LogitSum:
-    r"""The logits of a factorization machine, added up column by column.
+    r"""The logits of a factorization machine, summed column by column.
 
     .. math:: \hat y(x) = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle x_i x_j
 
-    Rendle, *Factorization Machines*, ICDM 2010, eq. 1, with the pairs as half of ``|sum v x|^2 - sum |v x|^2`` (lemma 3.1). The bias
-    ``w_0`` is left out.
+    Rendle, *Factorization Machines*, ICDM 2010, eq. 1, with the sum over pairs as half of ``|sum v x|^2 - sum |v x|^2``
+    (lemma 3.1). The bias ``w_0`` is not included.
 
     Example:
         >>> logit = LogitSum(n_row=1, n_factor=1)
@@ -40,24 +40,24 @@ class LogitSum:
         self.sums = np.zeros((n_row, 1 + n_factor), np.float32)
         self.squares = np.zeros(n_row, np.float32)
 
-    def add(self, worth: np.ndarray, ids: np.ndarray, scale: np.ndarray | None = None) -> None:
-        """Add one column's part of every row.
+    def add(self, parameters: np.ndarray, ids: np.ndarray, scale: np.ndarray | None = None) -> None:
+        """Add the contribution of one column to every row.
 
         Args:
-            worth: the weight and the factor of each id.
+            parameters: the weight and the factors of each id.
             ids: the id of each row.
-            scale: what the column's ``x`` is in each row; 1 where it is not given.
+            scale: the value ``x`` of the column in each row; None is 1 in all rows.
 
         Shape:
-            worth ``(V, 1 + K)``, ids and scale ``(N,)``.
+            parameters ``(V, 1 + K)``, ids and scale ``(N,)``.
         """
-        for start in range(0, len(ids), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            part = worth[ids[rows]]  # (n, 1 + K)
+        for start in range(0, len(ids), CHUNK_SIZE):
+            rows = slice(start, start + CHUNK_SIZE)
+            terms = parameters[ids[rows]]  # (n, 1 + K)
             if scale is not None:
-                part = part * scale[rows, None]
-            self.sums[rows] += part
-            self.squares[rows] += np.square(part[:, 1:]).sum(axis=1)
+                terms = terms * scale[rows, None]
+            self.sums[rows] += terms
+            self.squares[rows] += np.square(terms[:, 1:]).sum(axis=1)
 
     def total(self) -> np.ndarray:
         """The logits without the bias, ``(N,)``."""
@@ -66,20 +66,20 @@ class LogitSum:
 
 @dataclass(frozen=True)
 class World:
-    """The scale of a truth, whose numbers are drawn when a column asks for them.
+    """The settings of a click distribution; its parameters are drawn column by column.
 
     Args:
-        seed: names the world.
-        sample_seed: names the rows that are drawn in it, below 2 ** 32.
+        seed: seed of the parameters and the popularities.
+        sample_seed: seed of the rows and the labels, below 2 ** 32.
         n_column: number of columns, dense and sparse.
-        n_factor: length of a factor.
+        n_factor: number of factors K of each id.
         zipf: exponent of the popularity of ids.
-        linear_std: standard deviation of the linear part of the logits, on average over worlds.
-        pairwise_std: the same for the part of the pairs.
+        linear_std: standard deviation of the linear term of the logits, on average over seeds.
+        pairwise_std: standard deviation of the pairwise term, likewise.
 
     Example:
         >>> world = World(seed=0, sample_seed=0, n_column=2, n_factor=3, zipf=1.1, linear_std=1.0, pairwise_std=1.0)
-        >>> world.worth(column=1, n_id=5).shape
+        >>> world.parameters(column=1, n_id=5).shape
         (5, 4)
     """
 
@@ -92,38 +92,38 @@ class World:
     pairwise_std: float
 
     def random(self, purpose: int, column: int = 0) -> np.random.Generator:
-        """Random numbers for one purpose, the same ones every time; only rows and labels depend on ``sample_seed``."""
+        """A new generator for one purpose; only those of rows and labels depend on ``sample_seed``."""
         sample = self.sample_seed if purpose in (ROWS, LABELS) else 0
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(purpose, sample, column)))
 
-    def worth(self, column: int, n_id: int) -> np.ndarray:
-        """The weight and the factor of every id of a column, ``(n_id, 1 + K)``.
+    def parameters(self, column: int, n_id: int) -> np.ndarray:
+        """The weight and the factors of every id of a column, ``(n_id, 1 + K)``.
 
-        With ``F`` columns the linear part has the variance ``F * std(w)^2``, the pairs ``F (F - 1) / 2 * K * std(v)^4``.
+        With ``F`` columns the linear term has the variance ``F * std(w)^2``, the pairwise term ``F (F - 1) / 2 * K * std(v)^4``.
         """
-        worth = self.random(WORTH, column).standard_normal((n_id, 1 + self.n_factor), dtype=np.float32)
+        parameters = self.random(PARAMETERS, column).standard_normal((n_id, 1 + self.n_factor), dtype=np.float32)
         n_pair = max(1, self.n_column * (self.n_column - 1) // 2)
-        worth[:, 0] *= self.linear_std / math.sqrt(self.n_column)
-        worth[:, 1:] *= math.sqrt(self.pairwise_std / math.sqrt(n_pair * self.n_factor))
-        return worth
+        parameters[:, 0] *= self.linear_std / math.sqrt(self.n_column)
+        parameters[:, 1:] *= math.sqrt(self.pairwise_std / math.sqrt(n_pair * self.n_factor))
+        return parameters
 
     def draw_dense(self, column: int, n_row: int) -> np.ndarray:
-        """Standard normal numbers: those of the calibration rows, then ``n_row`` more."""
-        parts = ((CALIBRATION, N_CALIBRATION), (ROWS, n_row))
-        return np.concatenate([self.random(purpose, column).standard_normal(n, dtype=np.float32) for purpose, n in parts])
+        """Standard normal numbers: of the calibration rows, then of ``n_row`` further rows."""
+        sizes = ((CALIBRATION, N_CALIBRATION), (ROWS, n_row))
+        return np.concatenate([self.random(purpose, column).standard_normal(n, dtype=np.float32) for purpose, n in sizes])
 
     def draw_ids(self, column: int, vocab_size: int, n_row: int) -> np.ndarray:
-        """Zipf ids: those of the calibration rows, then ``n_row`` more.
+        """Zipf ids: of the calibration rows, then of ``n_row`` further rows.
 
-        The r-th most popular id has the share ``r ** -zipf / sum(s ** -zipf)``, ``s = 1 .. vocab_size``, by inversion. Which id that
-        is comes from a shuffle, so that small ids are not the popular ones.
+        The r-th most popular id has the probability ``r ** -zipf / sum(s ** -zipf)``, ``s = 1 .. vocab_size``; ids are drawn by
+        inversion. Ranks are assigned to ids at random, so that small ids are not the popular ones.
         """
         cumulative = np.cumsum(np.arange(1, vocab_size + 1, dtype=np.float64) ** -self.zipf)
         cumulative /= cumulative[-1]
         id_of_rank = self.random(POPULARITY, column).permutation(np.arange(vocab_size, dtype=np.int32))
-        parts = ((CALIBRATION, N_CALIBRATION), (ROWS, n_row))
+        sizes = ((CALIBRATION, N_CALIBRATION), (ROWS, n_row))
         return np.concatenate(
-            [id_of_rank[np.searchsorted(cumulative, self.random(purpose, column).random(n), side="right")] for purpose, n in parts]
+            [id_of_rank[np.searchsorted(cumulative, self.random(purpose, column).random(n), side="right")] for purpose, n in sizes]
         )
 
 
@@ -135,8 +135,8 @@ def solve_bias(logit: np.ndarray, rate: float) -> float:
         -2.0
     """
     logit = logit.astype(np.float64)
-    at_rate = math.log(rate / (1 - rate))
-    low, high = at_rate - float(logit.max()), at_rate - float(logit.min())
+    target_logit = math.log(rate / (1 - rate))
+    low, high = target_logit - float(logit.max()), target_logit - float(logit.min())
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if sigmoid(logit + middle).mean() < rate else (low, middle)
@@ -144,7 +144,7 @@ def solve_bias(logit: np.ndarray, rate: float) -> float:
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """``1 / (1 + exp(-logit))``, as a hyperbolic tangent, which does not overflow.
+    """``1 / (1 + exp(-logit))``, computed by the hyperbolic tangent, which does not overflow.
 
     Example:
         >>> sigmoid(np.array([-1000.0, 0.0]))

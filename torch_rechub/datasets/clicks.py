@@ -1,4 +1,4 @@
-"""Generated clicks: rows, labels, and the probabilities that made the labels."""
+"""Generated clicks: rows, labels, and the true probabilities of the labels."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Clicks"]
 
 @dataclass(frozen=True, eq=False)
 class Clicks:
-    """Rows with a planted truth, as :func:`torch_rechub.datasets.make_clicks` makes them.
+    """Rows whose true click probabilities are known, as :func:`torch_rechub.datasets.make_clicks` generates them.
 
     Args:
-        x: column name -> values, float32 where dense and int32 ids where sparse.
+        x: column name -> values; float32 for dense columns, int32 ids for sparse columns.
         y: the labels, float32, 0 or 1.
-        probability: the chance with which each label was drawn to be 1, float32.
+        probability: the true probability that the label is 1, float32.
         vocab_sizes: sparse column -> number of ids.
 
     Shape:
@@ -45,50 +45,51 @@ class Clicks:
 
     @cached_property
     def best_auc(self) -> float:
-        """The AUC of the true probabilities on these very labels; NaN where all labels are one class.
+        """The AUC of the true probabilities on the labels; NaN if all labels are of one class.
 
-        No ranking does better in expectation. On one finite draw a model may by luck, which :attr:`expected_best_auc` lets one judge.
+        No other ranking has a higher AUC in expectation. On a single sample a model may exceed it by chance; compare
+        :attr:`expected_best_auc`.
         """
         return auc_score(self.y, self.probability)
 
     @cached_property
     def expected_best_auc(self) -> float:
-        r"""The AUC of the true probabilities over all labels that could have been drawn: its expectation, to order 1/N.
+        r"""The expectation of :attr:`best_auc` over the random labels, up to an error of order 1/N.
 
-        .. math:: \frac{\sum_{i \ne j} p_i (1 - p_j) \, [p_i > p_j]}{\sum_{i \ne j} p_i (1 - p_j)} \quad\text{(equal ones count half)}
+        .. math:: \frac{\sum_{i \ne j} p_i (1 - p_j) \, [p_i > p_j]}{\sum_{i \ne j} p_i (1 - p_j)} \quad\text{(ties count half)}
 
-        It is the ratio of the expected numbers of rightly ranked pairs and of pairs; AUC is the ratio itself.
+        It is the ratio of two expectations: of the number of correctly ordered pairs, and of the number of pairs.
         """
         p = self.probability.astype(np.float64)
-        once_each_way = np.repeat([1.0, 0.0], len(p))  # every row is positive with weight p and negative with the rest
-        area = AUC().area(once_each_way, np.tile(p, 2), weight=np.concatenate([p, 1 - p]))
-        pairs, with_itself = p.sum() * (1 - p).sum(), (p * (1 - p)).sum()
-        return float((area * pairs - with_itself / 2) / (pairs - with_itself)) if len(p) > 1 else math.nan
+        labels = np.repeat([1.0, 0.0], len(p))  # every row is a positive of weight p and a negative of weight 1 - p
+        area = AUC().area(labels, np.tile(p, 2), weight=np.concatenate([p, 1 - p]))
+        all_pairs, self_pairs = p.sum() * (1 - p).sum(), (p * (1 - p)).sum()  # self: of a row with itself, which is a tie
+        return float((area * all_pairs - self_pairs / 2) / (all_pairs - self_pairs)) if len(p) > 1 else math.nan
 
     def feature_columns(self, embed_dim: int | None = 16) -> tuple[list[DenseFeature], list[SparseFeature]]:
-        """The features a model is made from: ``(dense, sparse)``.
+        """The features of a model: ``(dense, sparse)``.
 
         Args:
-            embed_dim: width of every embedding; None takes each column's automatic width.
+            embed_dim: the embedding dimension; None uses the automatic dimension of each column.
         """
         return describe_columns([name for name in self.x if name not in self.vocab_sizes], self.vocab_sizes, embed_dim)
 
     def split(self, ratios: Sequence[float] = (0.8, 0.1, 0.1)) -> tuple[Clicks, ...]:
-        """Consecutive parts, views of these rows and not copies. Rows are independent, so order says nothing.
+        """Split into consecutive subsets, which are views. The rows are independent, so their order does not matter.
 
         Args:
-            ratios: the share of each part; together 1.
+            ratios: the share of each subset, which must sum to 1.
 
         Raises:
-            ValueError: when the shares are not positive, do not add up to 1, or leave a part without rows.
+            ValueError: when the shares are not positive, do not sum to 1, or leave a subset without rows.
         """
         if not all(ratio > 0 for ratio in ratios) or not math.isclose(math.fsum(ratios), 1, abs_tol=1e-6):
-            raise ValueError(f"split: ratios must be positive and add up to 1; got {tuple(ratios)}.")
+            raise ValueError(f"split: ratios must be positive and sum to 1; got {tuple(ratios)}.")
         ends = [round(len(self.y) * math.fsum(ratios[:n])) for n in range(len(ratios))] + [len(self.y)]
         if any(low >= high for low, high in pairwise(ends)):
-            raise ValueError(f"split: every part needs a row; {len(self.y)} rows do not give that for {tuple(ratios)}. Make more rows.")
-        return tuple(self._rows(slice(low, high)) for low, high in pairwise(ends))
+            raise ValueError(f"split: every subset needs a row; got {len(self.y)} rows for ratios={tuple(ratios)}. Generate more rows.")
+        return tuple(self._subset(slice(low, high)) for low, high in pairwise(ends))
 
-    def _rows(self, rows: slice) -> Clicks:
+    def _subset(self, rows: slice) -> Clicks:
         x = {name: values[rows] for name, values in self.x.items()}
         return replace(self, x=x, y=self.y[rows], probability=self.probability[rows])

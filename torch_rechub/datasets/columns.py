@@ -1,4 +1,4 @@
-"""What every data set here hands out: rows as columns, and the features that describe them."""
+"""The type of a data set's subsets, and the features of its columns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Split", "describe_columns"]
 
 
 class Split(NamedTuple):
-    """Some rows of a data set: ``x, y = data.train``.
+    """A subset of the rows of a data set: ``x, y = data.train``.
 
     Args:
-        x: column name -> values, float32 where dense and int32 ids where sparse.
+        x: column name -> values; float32 for dense columns, int32 ids for sparse columns.
         y: the labels, float32, 0 or 1.
 
     Shape:
@@ -40,12 +40,12 @@ def describe_columns(
     Args:
         dense: names of the dense columns.
         vocab_sizes: sparse column -> number of ids.
-        embed_dim: one width for all sparse columns; None takes each column's automatic width.
+        embed_dim: the embedding dimension; None uses the automatic dimension of each column.
 
     Example:
         >>> describe_columns(["age"], {"city": 20}, embed_dim=8)
         ([<DenseFeature age>], [<SparseFeature city with Embedding shape (20, 8)>])
     """
-    widths = {name: get_auto_embedding_dim(size) if embed_dim is None else embed_dim for name, size in vocab_sizes.items()}
-    sparse = [SparseFeature(name, vocab_sizes[name], width) for name, width in widths.items()]
+    dims = {name: get_auto_embedding_dim(size) if embed_dim is None else embed_dim for name, size in vocab_sizes.items()}
+    sparse = [SparseFeature(name, vocab_sizes[name], dim) for name, dim in dims.items()]
     return [DenseFeature(name) for name in dense], sparse

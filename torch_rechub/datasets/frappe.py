@@ -1,7 +1,7 @@
-"""A reader of Frappe, a log of which phone app was used in which context, in the split that benchmarks publish.
+"""A reader of Frappe, a log of phone app usage with its context, in the split of published benchmarks.
 
 Source: Baltrunas, Church, Karatzoglou and Oliver, *Frappe: Understanding the Usage and Perception of Mobile App Recommendations
-In-The-Wild*, 2015 (arXiv 1505.03014). It is for research only: the package reads it and does not hold it.
+In-The-Wild*, 2015 (arXiv 1505.03014). The data set is for research only and is not part of this package.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FILES = ("train.csv.gz", "valid.csv.gz", "test.csv.gz")
 
 @dataclass(frozen=True, eq=False)
 class Frappe:
-    """The rows of Frappe in the published split, with ids counted from 0 in each column.
+    """The rows of Frappe in the published split, with ids from 0 in each column.
 
     Args:
         train: the published train rows.
         val: the published validation rows.
         test: the published test rows.
-        vocabularies: column -> the id in the files that each of our ids stands for; id 0 stands for all that train does not hold (-1).
+        vocabularies: column -> the id in the files for each of our ids. Our id 0 is for all ids that are not in train, and holds -1.
     """
 
     train: Split
@@ -41,32 +41,32 @@ class Frappe:
     vocabularies: Mapping[str, np.ndarray]
 
     def feature_columns(self, embed_dim: int | None = 10) -> tuple[list[DenseFeature], list[SparseFeature]]:
-        """The features a model is made from: ``(dense, sparse)``, the first of which is empty.
+        """The features of a model: ``(dense, sparse)``. There are no dense features.
 
         Args:
-            embed_dim: width of every embedding; None takes each column's automatic width.
+            embed_dim: the embedding dimension; None uses the automatic dimension of each column.
         """
         return describe_columns((), {name: len(ids) for name, ids in self.vocabularies.items()}, embed_dim)
 
 
 def load_frappe(folder: FilePath) -> Frappe:
-    """Read the published split and give each column ids of its own.
+    """Read the published split and re-encode each column with ids from 0.
 
-    The files number all columns' values together, 0 .. 5381. Here a column's vocabulary is what its train rows hold, in rising order,
-    from id 1 on; id 0 is what train never saw, as a model in service would meet it.
+    In the files, one numbering 0 .. 5381 covers the values of all columns. Here the values of a column in the train rows have the ids
+    1, 2, ... in ascending order, and id 0 is for all values that are not in the train rows.
 
     Args:
-        folder: where ``train.csv.gz``, ``valid.csv.gz`` and ``test.csv.gz`` lie.
+        folder: the folder of ``train.csv.gz``, ``valid.csv.gz`` and ``test.csv.gz``.
 
     Raises:
-        FileNotFoundError: when one of the three is missing.
-        ValueError: when a file's columns or numbers are not Frappe's.
+        FileNotFoundError: when one of the three files is missing.
+        ValueError: when a file has other columns, or values that are not integers.
     """
     missing = [name for name in FILES if not (Path(folder) / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"load_frappe: {folder} must hold {', '.join(FILES)}, each with the columns {','.join((LABEL, *COLUMNS))}; "
-            f"there is no {', '.join(missing)}. Frappe may not be redistributed: get it from those who publish the split."
+            f"there is no {', '.join(missing)}. Frappe may not be redistributed: download it from the publisher of the split."
         )
     tables = [_read(Path(folder) / name) for name in FILES]
     vocabularies = {name: np.concatenate([[-1], np.unique(tables[0][:, 1 + index])]) for index, name in enumerate(COLUMNS)}
@@ -75,7 +75,7 @@ def load_frappe(folder: FilePath) -> Frappe:
 
 
 def _read(path: Path) -> np.ndarray:
-    """The numbers of one file, ``(N, 11)``, label first."""
+    """The values of one file, ``(N, 11)``; the label is the first column."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         header = tuple(lines.readline().strip().split(","))
         if header != (LABEL, *COLUMNS):
@@ -83,13 +83,13 @@ def _read(path: Path) -> np.ndarray:
         try:
             return np.loadtxt(lines, dtype=np.int32, delimiter=",", ndmin=2)
         except ValueError as error:
-            raise ValueError(f"load_frappe: {path} must hold whole numbers only, 11 in a row: {error}") from error
+            raise ValueError(f"load_frappe: {path} must hold 11 whole numbers per row: {error}") from error
 
 
 def _encode(table: np.ndarray, vocabularies: Mapping[str, np.ndarray]) -> Split:
     x: dict[str, np.ndarray] = {}
-    for index, (name, known) in enumerate(vocabularies.items()):
+    for index, (name, vocabulary) in enumerate(vocabularies.items()):
         values = table[:, 1 + index]
-        ids = np.searchsorted(known, values).clip(max=len(known) - 1)
-        x[name] = np.where(known[ids] == values, ids, 0).astype(np.int32)
+        ids = np.searchsorted(vocabulary, values).clip(max=len(vocabulary) - 1)
+        x[name] = np.where(vocabulary[ids] == values, ids, 0).astype(np.int32)
     return Split(x, table[:, 0].astype(np.float32))

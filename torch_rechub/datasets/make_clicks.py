@@ -1,4 +1,4 @@
-"""Clicks of any scale whose truth is known, so that a model's AUC can be held against the best that any model could reach."""
+"""Generation of clicks with known probabilities, so that the AUC of a model can be compared with the best possible AUC."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def make_clicks(
 
     .. math:: p(x) = \sigma\Big(w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle x_i x_j\Big)
 
-    Rendle, *Factorization Machines*, ICDM 2010, eq. 1; ``x_i`` is the number itself in a dense column and 1 at the id in a sparse one.
-    Weights and factors are normal, ``w_0`` is set so that the chances average ``positive_rate`` over the world's rows (measured on
-    65,536 of them). The r-th most popular id of a column has a share in proportion to ``r ** -zipf``.
+    Rendle, *Factorization Machines*, ICDM 2010, eq. 1; ``x_i`` is the value of a dense column, and 1 for the id of a sparse column.
+    Weights and factors are normal. ``w_0`` is set so that the mean probability is ``positive_rate`` (measured on 65,536 separate rows).
+    The r-th most popular id of a column has a probability proportional to ``r ** -zipf``.
 
-    The same arguments give the same bits (with one version of NumPy), and a longer draw begins with the shorter one.
+    The same arguments give the same bits (with one version of NumPy). With a larger ``n_row``, the first rows are the same.
 
     Args:
         n_row: number of rows.
         n_dense: number of dense columns ``dense_0``, ``dense_1``, ...
         n_sparse: number of sparse columns ``sparse_0``, ``sparse_1``, ...
-        vocab_size: number of ids of all sparse columns *together*, shared out evenly (the first columns take the remainder);
-            or a list with the number of each.
-        n_factor: length of the factors.
-        zipf: exponent of the popularity; 0 makes all ids equally popular.
+        vocab_size: total number of ids of *all* sparse columns, divided evenly (the first columns get the remainder);
+            or a list with the number of ids of each column.
+        n_factor: number of factors of each id.
+        zipf: exponent of the popularity; with 0 all ids are equally popular.
         positive_rate: the share of positive labels, between 0 and 1.
-        linear_std: standard deviation of the linear part of the logit, on average over worlds; 0 leaves it out.
-        pairwise_std: the same for the part of the pairs.
-        seed: names the world: the truth and the popularities.
-        sample_seed: names the rows: two calls that differ in nothing else give independent rows of one world.
+        linear_std: standard deviation of the linear term of the logit, on average over seeds; 0 leaves it out.
+        pairwise_std: standard deviation of the pairwise term, likewise.
+        seed: seed of the parameters and the popularities.
+        sample_seed: seed of the rows. Two calls that differ only in it give independent rows of the same distribution.
 
     Raises:
-        ValueError: when a number is out of its range.
+        ValueError: when an argument is out of its range.
 
     Example:
         >>> clicks = make_clicks(10_000, n_dense=2, n_sparse=3, vocab_size=100)
@@ -64,10 +64,10 @@ def make_clicks(
     _check_at_least(1, n_row=n_row, n_factor=n_factor)
     _check_at_least(0, n_dense=n_dense, n_sparse=n_sparse, zipf=zipf, linear_std=linear_std, pairwise_std=pairwise_std, seed=seed)
     if not 0 < positive_rate < 1:
-        raise ValueError(f"make_clicks: positive_rate must be between 0 and 1, neither included; got {positive_rate}.")
+        raise ValueError(f"make_clicks: positive_rate must be between 0 and 1, both excluded; got {positive_rate}.")
     if not 0 <= sample_seed < 2**32:
         raise ValueError(f"make_clicks: sample_seed must be >= 0 and < 2**32; got {sample_seed}.")
-    vocab_sizes = _share_out(vocab_size, n_sparse)
+    vocab_sizes = _divide_vocabulary(vocab_size, n_sparse)
     _check_at_least(1, columns=n_dense + n_sparse)
     world = World(seed, sample_seed, n_dense + n_sparse, n_factor, zipf, linear_std, pairwise_std)
     x, logit = _draw_rows(world, n_row, n_dense, vocab_sizes)
@@ -78,35 +78,35 @@ def make_clicks(
 
 
 def _draw_rows(world: World, n_row: int, n_dense: int, vocab_sizes: Sequence[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The columns, and the logits with those of the calibration rows in front."""
+    """The columns, and the logits; the logits of the calibration rows are first."""
     logit = LogitSum(N_CALIBRATION + n_row, world.n_factor)
     x: dict[str, np.ndarray] = {}
     for column in range(n_dense):
         values = world.draw_dense(column, n_row)
-        logit.add(world.worth(column, 1), np.zeros(len(values), np.int32), scale=values)
+        logit.add(world.parameters(column, 1), np.zeros(len(values), np.int32), scale=values)
         x[f"dense_{column}"] = values[N_CALIBRATION:].copy()
     for index, size in enumerate(vocab_sizes):
         ids = world.draw_ids(n_dense + index, size, n_row)
-        logit.add(world.worth(n_dense + index, size), ids)
+        logit.add(world.parameters(n_dense + index, size), ids)
         x[f"sparse_{index}"] = ids[N_CALIBRATION:].copy()
     return x, logit.total()
 
 
-def _share_out(vocab_size: int | Sequence[int], n_sparse: int) -> list[int]:
-    """The vocabulary of each sparse column."""
+def _divide_vocabulary(vocab_size: int | Sequence[int], n_sparse: int) -> list[int]:
+    """The vocabulary size of each sparse column."""
     if isinstance(vocab_size, Sequence):
         if len(vocab_size) != n_sparse or min(vocab_size, default=1) < 1:
             raise ValueError(f"make_clicks: vocab_size as a list needs n_sparse={n_sparse} numbers >= 1; got {list(vocab_size)}.")
         return list(vocab_size)
     if vocab_size < n_sparse:
         raise ValueError(
-            f"make_clicks: vocab_size is shared by all sparse columns and must be >= n_sparse={n_sparse}; got {vocab_size}. "
+            f"make_clicks: vocab_size is the total of all sparse columns and must be >= n_sparse={n_sparse}; got {vocab_size}. "
             "Use a larger total, or a list with the size of each column."
         )
     return [vocab_size // n_sparse + (index < vocab_size % n_sparse) for index in range(n_sparse)]
 
 
-def _check_at_least(least: int, **given: float) -> None:
-    for name, value in given.items():
-        if not (value >= least and math.isfinite(value)):
-            raise ValueError(f"make_clicks: {name} must be >= {least}; got {value}.")
+def _check_at_least(minimum: int, **arguments: float) -> None:
+    for name, value in arguments.items():
+        if not (value >= minimum and math.isfinite(value)):
+            raise ValueError(f"make_clicks: {name} must be >= {minimum}; got {value}.")

@@ -34,8 +34,8 @@ svg{display:block;width:100%;height:auto;max-height:320px}
 .scroll{overflow-x:auto;padding:0}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
-th{border-top:0;color:var(--muted);font-weight:600;font-size:13px}
-.word{text-align:left}td.why{white-space:normal;min-width:230px}
+th{border-top:0;color:var(--muted);font-weight:600;font-size:13px;white-space:normal}
+.word{text-align:left}td.why{white-space:normal;min-width:190px}
 tr.top td{background:color-mix(in srgb,var(--good-back) 55%,transparent)}
 td.gap{text-align:center;color:var(--muted)}
 .pairs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr));gap:0 32px;margin:0}

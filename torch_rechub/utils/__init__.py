@@ -1,4 +1,4 @@
-"""The old import paths: re-exports only, which nothing inside the library imports."""
+"""The import paths of the existing package. This folder holds re-exports only, and the library does not import it."""
 
 from torch_rechub.utils import data
 

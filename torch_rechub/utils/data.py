@@ -1,4 +1,4 @@
-"""``torch_rechub.utils.data`` of the existing package: the same names, made in :mod:`torch_rechub.data`."""
+"""The names of ``torch_rechub.utils.data`` in the existing package, re-exported from :mod:`torch_rechub.data`."""
 
 from torch_rechub.basic.features import get_auto_embedding_dim
 from torch_rechub.data import (

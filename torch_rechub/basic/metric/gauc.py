@@ -49,7 +49,7 @@ class GAUC(Metric):
     def keep(self, y_true: Tensor, y_pred: Tensor, weight: Tensor | None, x: Features | None) -> Mapping[str, Tensor]:
         """All columns of the batch, with the group of each row."""
         if x is None or self.group not in x:
-            raise ValueError(f"GAUC: x must hold the group column '{self.group}'. {suggest_name(self.group, x or ())}")
+            raise ValueError(f"GAUC: x must hold the column '{self.group}' with the group of each row. {suggest_name(self.group, x or ())}")
         group = self._as_column(f"x['{self.group}']", x[self.group], like=y_pred)
         return clone_columns(y_true=y_true, y_pred=y_pred, weight=weight, group=group)
 

@@ -1,4 +1,4 @@
-"""UCI Adult, embedded: see ATTRIBUTION.md for its authors and licence."""
+"""The embedded data set UCI Adult. ATTRIBUTION.md names its authors and licence."""
 
 from torch_rechub.datasets.adult.reader import Adult, load_adult
 

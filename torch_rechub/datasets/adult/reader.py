@@ -1,4 +1,4 @@
-"""UCI Adult: does a person earn more than 50K a year? 48,842 rows, embedded in the package.
+"""UCI Adult: prediction of whether a person earns more than 50K a year. Its 48,842 rows are embedded in the package.
 
 Source: Becker and Kohavi, *Adult*, UCI Machine Learning Repository, 1996, doi 10.24432/C5XW20, CC BY 4.0.
 """
@@ -21,9 +21,9 @@ __all__ = ["ADULT_FILE", "CATEGORICAL", "MISSING", "NUMERIC", "TEST", "TRAIN", "
 ADULT_FILE = Path(__file__).with_name("adult.npz")
 NUMERIC = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 CATEGORICAL = ("workclass", "education", "marital_status", "occupation", "relationship", "race", "sex", "native_country")
-#: Most rows hold 0 and the others thousands, so their logarithm is what a model reads.
+#: Most rows hold 0 and the others hold thousands, so the logarithm is taken.
 LOGARITHMIC = ("capital_gain", "capital_loss")
-#: Numeric columns whose effect is no straight line: these come as ids of buckets too. (``education_num`` is ``education`` again.)
+#: Numeric columns with a nonlinear effect, which are added as bucket ids. (The buckets of ``education_num`` are those of ``education``.)
 BUCKETED = ("age", "capital_gain", "capital_loss", "hours_per_week")
 MISSING = "?"
 TRAIN, VALIDATION, TEST = range(3)
@@ -31,19 +31,19 @@ TRAIN, VALIDATION, TEST = range(3)
 
 @dataclass(frozen=True, eq=False)
 class Adult:
-    """The rows of Adult in three splits, with what their ids mean.
+    """The rows of Adult in three splits, with the vocabularies of their ids.
 
     Args:
-        train: nine tenths of the published train file, 29,305 rows.
-        val: the other tenth, 3,256 rows, chosen once with a seed and stored with the data.
+        train: 90 % of the published train file, 29,305 rows.
+        val: the other 10 %, 3,256 rows, selected at random once and stored with the data.
         test: the published test file, 16,281 rows.
         dense: names of the dense columns.
         sparse: names of the sparse columns.
-        vocabularies: sparse column -> the string of each id; id 0 is "?", missing or unknown.
+        vocabularies: sparse column -> the string of each id; id 0 is "?", for missing and unknown values.
 
     Example:
         >>> adult = load_adult()
-        >>> [len(rows.y) for rows in (adult.train, adult.val, adult.test)]
+        >>> [len(split.y) for split in (adult.train, adult.val, adult.test)]
         [29305, 3256, 16281]
         >>> adult.vocabularies["sex"]
         ('?', 'Female', 'Male')
@@ -57,20 +57,20 @@ class Adult:
     vocabularies: Mapping[str, tuple[str, ...]]
 
     def feature_columns(self, embed_dim: int | None = 16) -> tuple[list[DenseFeature], list[SparseFeature]]:
-        """The features a model is made from: ``(dense, sparse)``.
+        """The features of a model: ``(dense, sparse)``.
 
         Args:
-            embed_dim: width of every embedding; None takes each column's automatic width.
+            embed_dim: the embedding dimension; None uses the automatic dimension of each column.
         """
         return describe_columns(self.dense, {name: len(self.vocabularies[name]) for name in self.sparse}, embed_dim)
 
 
 def load_adult() -> Adult:
-    """Read the embedded Adult: dense columns standardized, strings as ids, four numeric columns as ids of buckets too.
+    """Read the embedded Adult data: standardized dense columns, ids of strings, and bucket ids of four numeric columns.
 
-    Everything that is learned from rows (means, deviations, bucket boundaries) is learned from the train split alone. The vocabularies
-    are those of the whole data set, as its documentation lists them. Every distinct train value begins a bucket: single amounts of
-    capital gain decide, since they stand for kinds of income.
+    Means, standard deviations and bucket boundaries are computed from the train split only. The vocabularies are those of the whole data
+    set, as its documentation lists them. Every distinct train value begins a bucket, because single amounts of capital gain stand for
+    kinds of income and are predictive.
 
     Example:
         >>> x, y = load_adult().train
@@ -86,12 +86,12 @@ def load_adult() -> Adult:
     for name in BUCKETED:
         columns[f"{name}_bucket"], vocabularies[f"{name}_bucket"] = _bucket(stored[name], is_train)
     label = stored["label"].astype(np.float32)
-    train, val, test = (_take(columns, label, stored["split"] == part) for part in (TRAIN, VALIDATION, TEST))
+    train, val, test = (_select(columns, label, stored["split"] == split) for split in (TRAIN, VALIDATION, TEST))
     return Adult(train, val, test, dense=NUMERIC, sparse=tuple(vocabularies), vocabularies=vocabularies)
 
 
 def content_digest(stored: Mapping[str, np.ndarray]) -> str:
-    """The sha256 of the rows as text, column by column: what the file holds, however it was compressed."""
+    """The sha256 of the rows as text, column by column. It does not depend on the compression of the file."""
     digest = hashlib.sha256()
     for name in (*NUMERIC, *CATEGORICAL, "label", "split"):
         values = stored[f"{name}.vocabulary"][stored[name]] if name in CATEGORICAL else stored[name]
@@ -109,7 +109,7 @@ def _standardize(name: str, values: np.ndarray, is_train: np.ndarray) -> np.ndar
 def _bucket(values: np.ndarray, is_train: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Ids 1 .. n of the half-open buckets ``[low, high)`` between the distinct train values, and their names.
 
-    Id 0 stays for a missing value, which Adult's numbers never are. The lowest bucket takes what lies below it, too.
+    Id 0 is reserved for missing values, which the numeric columns of Adult do not have. The first bucket has no lower limit.
     """
     lows = np.unique(values[is_train])
     edges = ["-inf", *map(str, lows[1:].tolist()), "inf"]
@@ -117,5 +117,5 @@ def _bucket(values: np.ndarray, is_train: np.ndarray) -> tuple[np.ndarray, tuple
     return (np.searchsorted(lows[1:], values, side="right") + 1).astype(np.int32), (MISSING, *names)
 
 
-def _take(columns: Mapping[str, np.ndarray], label: np.ndarray, rows: np.ndarray) -> Split:
-    return Split({name: values[rows] for name, values in columns.items()}, label[rows])
+def _select(columns: Mapping[str, np.ndarray], label: np.ndarray, is_selected: np.ndarray) -> Split:
+    return Split({name: values[is_selected] for name, values in columns.items()}, label[is_selected])
