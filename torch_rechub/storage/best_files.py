@@ -47,7 +47,7 @@ class BestFiles:
             return
         old_entries = self.entries()
         other_entries = [] if anew else [entry for entry in old_entries if entry["step"] != step]
-        new_entry = {"file": f"step-{step:08d}.pth", "step": step, "value": value}
+        new_entry: dict[str, Any] = {"file": f"step-{step:08d}.pth", "step": step, "value": value}
         ranked = sorted([*other_entries, new_entry], key=lambda entry: (-self.sign * entry["value"], entry["step"]))[: self.keep]
         if new_entry not in ranked:
             return

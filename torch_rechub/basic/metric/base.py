@@ -136,7 +136,7 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 def check_metric_name(name: str) -> None:
-    """Refuse a metric name that a history record uses for a field of its own.
+    """Refuse a metric name that is also the name of a field of history records.
 
     Raises:
         ValueError: suggesting a free name, when ``name`` is one of ``RECORD_FIELDS``.
