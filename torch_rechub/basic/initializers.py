@@ -29,8 +29,8 @@ class Initializer:
 
     def __call__(self, vocab_size: int, embed_dim: int, padding_idx: int | None = None) -> nn.Embedding:
         """Make an embedding whose padding row, if there is one, is zero."""
-        embedding = nn.Embedding(vocab_size, embed_dim, padding_idx=padding_idx, _weight=self.fill_(torch.empty(vocab_size, embed_dim)))
-        embedding.weight.requires_grad_(self.trainable)
+        weight = self.fill_(torch.empty(vocab_size, embed_dim))
+        embedding = nn.Embedding.from_pretrained(weight, freeze=not self.trainable, padding_idx=padding_idx)
         if padding_idx is not None and self.trainable:
             nn.init.zeros_(embedding.weight[padding_idx])
         return embedding

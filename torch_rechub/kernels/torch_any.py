@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_rechub.kernels.missed import MissedSteps
+from torch_rechub.torch_private import embedding_backward
 
 __all__ = ["AdamStep", "accumulate", "adam_catch_up", "adam_update", "gather", "sorted_unique", "unique"]
 
@@ -71,7 +72,7 @@ def gather(weight: Tensor, rows: Tensor) -> Tensor:
 def accumulate(grad: Tensor, inverse: Tensor, n: int) -> Tensor:
     """In the order of positions on the CPU; sorted on a GPU, so that a run can be repeated bit for bit."""
     if grad.is_cuda:
-        return torch.ops.aten.embedding_dense_backward(grad, inverse, n, -1, False)
+        return embedding_backward(grad, inverse, n)
     return grad.new_zeros(n, grad.shape[1]).index_add_(0, inverse, grad)
 
 

@@ -39,7 +39,9 @@ class RowOptimizer(torch.optim.Optimizer):
         self._tables: dict[Tensor, EmbeddingTable] = {}
         self._said: set[str] = set()
         self._torch = None if torch_class is None else torch_class([torch.zeros(1)], **defaults)  # it checks the arguments
+        self._constructed = False
         super().__init__(params, defaults if self._torch is None else self._torch.defaults)
+        self._constructed = True
         self.attach()
 
     def why_dense(self, group: Group) -> str | None:
@@ -59,7 +61,7 @@ class RowOptimizer(torch.optim.Optimizer):
             if table is not None and parameter.requires_grad:
                 self._tables[parameter] = table
             self.start_state(parameter, self.param_groups[-1])
-        if hasattr(self, "_zero_grad_profile_name"):  # not while torch's constructor runs
+        if self._constructed:  # torch's constructor calls this method too, before the tables can be attached
             self.attach()
 
     def start_state(self, parameter: Tensor, group: Group) -> None:

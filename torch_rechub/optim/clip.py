@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_rechub.optim.rows import coalesced
+from torch_rechub.torch_private import foreach_mul_, foreach_norm, sparse_values
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -41,11 +42,11 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> T
     by_device: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for grad in grads:
         by_device.setdefault((grad.device, grad.dtype), []).append(grad)
-    norms = [norm.to(device) for group in by_device.values() for norm in torch._foreach_norm(group, 2.0)]
+    norms = [norm.to(device) for group in by_device.values() for norm in foreach_norm(group, 2.0)]
     total = torch.linalg.vector_norm(torch.stack(norms))
     scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
     for group in by_device.values():
-        torch._foreach_mul_(group, scale.to(group[0].device))
+        foreach_mul_(group, scale.to(group[0].device))
     return total
 
 
@@ -80,4 +81,4 @@ def _values(parameter: Tensor) -> Tensor:
         indices = rows[None] if rows.ndim == 1 else rows
         grad = torch.sparse_coo_tensor(indices, values, grad.shape, is_coalesced=True, check_invariants=False)
         parameter.grad = grad
-    return grad._values()
+    return sparse_values(grad)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.kernels import kernels_for, torch_any
+from torch_rechub.torch_private import coalesced_in_place, disable_compile, sparse_indices, sparse_values
 
 __all__ = ["TableRows", "coalesced", "eagerly"]
 
-eagerly = torch._disable_dynamo  # torch.compile leaves what is decorated alone, and nothing heavy is imported for it
+eagerly = disable_compile  # torch.compile runs a decorated method in eager mode
 
 
 class TableRows:
@@ -84,9 +85,9 @@ class TableRows:
         """Autograd forgets on the way to ``.grad`` that rows are distinct and sorted: remember it of the lookup's own."""
         grad = parameter.grad
         if grad is not None and grad.is_sparse and not grad.is_coalesced():
-            indices = grad._indices()
+            indices = sparse_indices(grad)
             if indices.shape[1] == len(self.distinct) and indices.data_ptr() == self.distinct.data_ptr():
-                grad._coalesced_(True)
+                coalesced_in_place(grad)
 
     @eagerly
     def peek(self, rows: Tensor | slice) -> Tensor:
@@ -149,10 +150,10 @@ class _Lookup(torch.autograd.Function):
 def coalesced(grad: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct rows ``(n,)`` of a sparse gradient, ascending, and their sums ``(n, D)``."""
     if grad.is_coalesced():
-        return grad._indices()[0], grad._values()
+        return sparse_indices(grad)[0], sparse_values(grad)
     if grad.sparse_dim() != 1 or grad.dense_dim() != 1:
         grad = grad.coalesce()
-        return grad._indices()[0], grad._values()
-    rows, values = grad._indices()[0], grad._values()
+        return sparse_indices(grad)[0], sparse_values(grad)
+    rows, values = sparse_indices(grad)[0], sparse_values(grad)
     distinct, inverse = torch_any.sorted_unique(rows)
     return distinct, kernels_for(values).accumulate(values.contiguous(), inverse, len(distinct))

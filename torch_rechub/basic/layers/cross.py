@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +38,29 @@ class CrossLayer(nn.Module):
         return torch.addcmul(self.b, x_0, self.w(x_i))  # one pass
 
 
-class CrossNetwork(nn.Module):
+class _Crosses(nn.Module):
+    """``x_{l+1} = x_0 * w_l(x_l) + b_l + x_l`` with any linear map ``w_l``; a subclass says which.
+
+    Args:
+        input_dim: number of inputs.
+        maps: one linear map without a bias for each layer.
+    """
+
+    def __init__(self, input_dim: int, maps: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.num_layers = len(maps)
+        self.w = nn.ModuleList(maps)
+        self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in maps])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all cross layers in order."""
+        first = x
+        for w, b in zip(self.w, self.b, strict=True):
+            x = torch.addcmul(x + b, first, w(x))
+        return x
+
+
+class CrossNetwork(_Crosses):
     """``x_{l+1} = x_0 * (w_l . x_l) + b_l + x_l``: the cross network of DCN (ADKDD 2017, eq. 3), one vector a layer.
 
     Args:
@@ -52,20 +76,10 @@ class CrossNetwork(nn.Module):
     """
 
     def __init__(self, input_dim: int, num_layers: int) -> None:
-        super().__init__()
-        self.num_layers = num_layers
-        self.w = nn.ModuleList([nn.Linear(input_dim, 1, bias=False) for _ in range(num_layers)])
-        self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in range(num_layers)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """All crosses in turn."""
-        first = x
-        for w, b in zip(self.w, self.b, strict=True):
-            x = torch.addcmul(x + b, first, w(x))
-        return x
+        super().__init__(input_dim, [nn.Linear(input_dim, 1, bias=False) for _ in range(num_layers)])
 
 
-class CrossNetV2(nn.Module):
+class CrossNetV2(_Crosses):
     """``x_{l+1} = x_0 * (W_l x_l) + b_l + x_l``: one matrix a layer.
 
     Wang et al., *DCN V2*, WWW 2021, eq. 1. Deviation: the paper's ``x_0 * (W_l x_l + b_l) + x_l`` multiplies the bias by ``x_0`` too; the
@@ -84,17 +98,7 @@ class CrossNetV2(nn.Module):
     """
 
     def __init__(self, input_dim: int, num_layers: int) -> None:
-        super().__init__()
-        self.num_layers = num_layers
-        self.w = nn.ModuleList([Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
-        self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in range(num_layers)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """All crosses in turn."""
-        first = x
-        for w, b in zip(self.w, self.b, strict=True):
-            x = torch.addcmul(x + b, first, w(x))
-        return x
+        super().__init__(input_dim, [Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
 
 
 class CrossNetMix(nn.Module):

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.torch_private import linear_one_dnn
+
 __all__ = ["Linear", "one_dnn_is_faster"]
 
 #: Products of fewer operations gain nothing: the call itself is what takes the time.
@@ -49,7 +51,7 @@ class _OneDNN(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _product(x, weight, bias)
+        return linear_one_dnn(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # apart from forward, as torch.func wants it
@@ -68,11 +70,6 @@ class _OneDNN(torch.autograd.Function):
         )
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias``: the operation that torch's own compiler emits for a linear layer on the CPU."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
 @lru_cache(maxsize=1)
 def one_dnn_is_faster() -> bool:
     """Whether this is an AMD processor with AVX-512, and torch's oneDNN is there and computes what it should."""
@@ -80,7 +77,7 @@ def one_dnn_is_faster() -> bool:
         return False
     x, weight = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
     try:
-        return torch.equal(_product(x, weight), x @ weight.t())
+        return torch.equal(linear_one_dnn(x, weight, None), x @ weight.t())
     except (AttributeError, RuntimeError, TypeError):  # another torch, where the operation is not or is called otherwise
         return False
 

@@ -11,18 +11,26 @@ from torch import Tensor, nn
 from torch_rechub.basic.batch.checks import check_features
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.initializers import Initializer
+from torch_rechub.basic.layers.column_order import column_order, order_error
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan
 from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.torch_private import local_metadata_of
 from torch_rechub.types import Features
 
 __all__ = ["EmbeddingLayer", "FeatureEmbedding"]
+
+
+#: The key of the column order in a module's metadata.
+COLUMNS = "columns"
 
 
 class EmbeddingLayer(nn.Module):
     """One fused table for each embedding width, and the old names for what lies in it.
 
     Two layers made from one feature list never share weights. ``state_dict`` has one key a feature,
-    ``embed_dict.<feature>.weight``, whatever the tables look like inside.
+    ``embed_dict.<feature>.weight``, whatever the tables look like inside. The layers that follow read columns by position, so the
+    ``state_dict`` of a model also keeps the order of the columns, in the metadata that torch keeps beside the weights, and a model with
+    another order refuses it. Weights without that metadata (a plain dict, the existing package's weights) load unchecked.
 
     Args:
         features: what the layer may be asked for; a feature named twice is one feature.
@@ -93,12 +101,15 @@ class EmbeddingLayer(nn.Module):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         for name, part in self.embed_dict.items():
             destination[f"{prefix}embed_dict.{name}.weight"] = part.weight if keep_vars else part.weight.detach()
+        metadata = local_metadata_of(destination, prefix)
+        if metadata is not None:
+            metadata[COLUMNS] = column_order(self.features)
 
     def _load_from_state_dict(  # torch's signature
         self,
         state_dict: Mapping[str, Any],
         prefix: str,
-        local_metadata: Any,
+        local_metadata: Mapping[str, Any],
         strict: bool,
         missing_keys: list[str],
         unexpected_keys: list[str],
@@ -107,6 +118,8 @@ class EmbeddingLayer(nn.Module):
         for table in self.tables.values():
             assert isinstance(table, EmbeddingTable)
             table.settle()
+        if prefix:  # this layer alone reads its weights by name, in any order; the layers after it do not
+            error_msgs += order_error(prefix[:-1], local_metadata.get(COLUMNS), column_order(self.features))
         targets = {f"{prefix}embed_dict.{name}.weight": part.weight for name, part in self.embed_dict.items()}
         for key, target in targets.items():
             if key not in state_dict:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_rechub.torch_private import without_torch_function
+
 __all__ = ["RowsView"]
 
 #: They end in an underscore and write no numbers.
@@ -37,7 +39,7 @@ class RowsView(Tensor):
         written = _written(func, args, kwargs)
         if written:
             return _write(func, args, kwargs, written)
-        with torch._C.DisableTorchFunctionSubclass():
+        with without_torch_function():
             found = func(*args, **kwargs)
         if func is Tensor.numpy:
             found.flags.writeable = False
@@ -103,7 +105,7 @@ def _real(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """The copy itself, a plain tensor."""
-    with torch._C.DisableTorchFunctionSubclass():
+    with without_torch_function():
         return value.as_subclass(Tensor) if isinstance(value, RowsView) else value
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch_rechub.basic.features import EmbeddedFeature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.rows_view import RowsView
+from torch_rechub.torch_private import embedding_backward, with_parameters
 
 __all__ = ["EmbeddingTable", "RowOwner", "table_of"]
 
@@ -125,7 +126,7 @@ class EmbeddingTable(nn.Module):
         state = dict(self.__dict__, owner=None)
         if self.owner is not None and not self.owner.settled:
             caught_up = nn.Parameter(self.owner.peek(slice(None)), requires_grad=self.weight.requires_grad)
-            state["_parameters"] = dict(self._parameters, weight=caught_up)
+            return with_parameters(state, self, weight=caught_up)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -184,7 +185,7 @@ class _DenseLookup(torch.autograd.Function):
         rows, padding_rows = ctx.saved_tensors
         (grad,) = grad_outputs
         if grad.is_cuda:  # sorted sums there, so that a run can be repeated bit for bit
-            dense = torch.ops.aten.embedding_dense_backward(grad, rows, ctx.n_row, -1, False)
+            dense = embedding_backward(grad, rows, ctx.n_row)
         else:
             dense = grad.new_zeros(ctx.n_row, grad.shape[1]).index_add_(0, rows, grad)
         if len(padding_rows):
