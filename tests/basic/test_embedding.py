@@ -350,13 +350,13 @@ def test_padding_starts_at_zero_and_learns_nothing():
 
 def test_features_that_contradict_each_other_are_refused():
     """One name for two features, and sharing with nobody or with a table of another shape, are errors that show both."""
-    with pytest.raises(ValueError, match="Two different features are called 'user'"):
+    with pytest.raises(ValueError, match="Two different features are named 'user'"):
         EmbeddingLayer([USER, SparseFeature("user", 6, 2)])
-    with pytest.raises(ValueError, match="shared_with='item' names no feature with a table here"):
+    with pytest.raises(ValueError, match="shared_with='item' must name a feature with a table of its own"):
         EmbeddingLayer([USER, CLICKS])
     with pytest.raises(ValueError, match="vocab_size and embed_dim must be equal"):
         EmbeddingLayer([SparseFeature("item", 8, 2), CLICKS])
-    with pytest.raises(ValueError, match="there is no table for feature 'wide'"):
+    with pytest.raises(ValueError, match="feature 'wide' has no table"):
         EmbeddingLayer([USER])(X, [WIDE])
     with pytest.raises(ValueError, match="must not be empty"):
         EmbeddingLayer([USER])(X, [], squeeze_dim=True)

@@ -38,7 +38,7 @@ def order_error(layer: str, saved: Mapping[str, Any] | None, expected: Mapping[s
         return []
     return [
         f"{layer}: the weights must come from a model with the same features in the same order, because the layers that follow read "
-        f"columns by position; the weights were saved with {_describe(saved)}, and this model has {_describe(expected)}. "
+        f"columns by position. The weights were saved with {_describe(saved)}, and this model has {_describe(expected)}. "
         "Build the model with its features in the saved order. To load without this check, pass dict(state_dict)."
     ]
 
