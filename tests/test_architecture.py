@@ -103,7 +103,7 @@ def test_lower_rooms_need_torch_and_numpy_only():
 
 
 def torch_names_of(tree: ast.AST):
-    """The local names under which a file knows torch and its modules: torch, nn, F, dist, Tensor, ..."""
+    """The local names of torch and its modules in a file: torch, nn, F, dist, Tensor, ..."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -148,19 +148,19 @@ def private_torch_names_of(source: str):
     ],
 )
 def test_private_names_of_torch_are_recognised(source):
-    """Each way to name a private attribute of torch is found; public names and own private attributes are not."""
+    """Each way to name a private attribute of torch is recognised; public names and private attributes of other objects are not."""
     assert list(private_torch_names_of(source))
     assert not list(private_torch_names_of("import torch\ntorch.__version__; torch.nn.Linear(1, 1); self._table; values_()"))
 
 
 def test_private_names_of_torch_are_in_one_file():
-    """Only torch_private.py names private attributes of torch; a file that was converted leaves the list of those that are not."""
-    found = {
+    """Only torch_private.py names private attributes of torch; a converted file is removed from the list of other files."""
+    not_converted = {
         path.relative_to(ROOT).as_posix()
         for path in FILES
         if path.name != "torch_private.py" and any(private_torch_names_of(path.read_text()))
     }
-    assert found == PRIVATE_TORCH_TO_MOVE
+    assert not_converted == PRIVATE_TORCH_TO_MOVE
 
 
 def test_callbacks_know_the_trainer_only_as_a_type():
