@@ -15,11 +15,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "torch_rechub."))
 
 #: What each room may import besides itself.
-GROUND = {"types", "storage", "kernels", "report"}
+GROUND = {"types", "torch_private", "storage", "kernels", "report"}
 BELOW = {
     "types": set(),
-    "storage": {"types"},
-    "kernels": {"types"},
+    "torch_private": set(),
+    "storage": {"types", "torch_private"},
+    "kernels": {"types", "torch_private"},
     "report": {"types"},
     "basic": GROUND,
     "data": {*GROUND, "basic"},
@@ -33,6 +34,18 @@ BELOW["serving"] = BELOW["export"] = {*BELOW["trainers"], "trainers"}
 BELOW["utils"] = {*BELOW["serving"], "serving", "export"}
 #: What the lower rooms may import from outside: callbacks and trackers alone import more, and late.
 CORE = {"torch", "numpy", "__future__", "typing_extensions"}
+
+
+#: Methods of torch's sparse tensors that are private; torch_private.py has a function for each.
+SPARSE_PRIVATE = {"_indices", "_values", "_nnz", "_coalesced_"}
+#: Files that still name private attributes of torch and have to move to torch_private.py.
+PRIVATE_TORCH_TO_MOVE = {
+    "basic/batch/check_plan.py",
+    "basic/batch/checks.py",
+    "basic/callback/averaged_weights.py",
+    "basic/callback/non_finite_guard.py",
+    "engine/distributed.py",
+}
 
 
 def room_of(path: Path) -> str:
@@ -87,6 +100,67 @@ def test_lower_rooms_need_torch_and_numpy_only():
                 if top not in CORE and top != "torch_rechub" and top not in sys.stdlib_module_names:
                     wrong.append(f"{path.relative_to(ROOT)} -> {module}")
     assert wrong == []
+
+
+def torch_names_of(tree: ast.AST):
+    """The local names of torch and its modules in a file: torch, nn, F, dist, Tensor, ..."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "torch":
+                    yield alias.asname or "torch"
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "torch":
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def private_torch_names_of(source: str):
+    """Every private attribute of torch that a file names, and every operator of the undocumented ``torch.ops``."""
+    tree = ast.parse(source)
+    names = set(torch_names_of(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "torch":
+            parts = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+            yield from (part for part in parts if is_private(part))
+        elif isinstance(node, ast.Attribute):
+            parts = ast.unparse(node).split(".")
+            if node.attr in SPARSE_PRIVATE or (parts[0] in names and (is_private(node.attr) or parts[:2] == ["torch", "ops"])):
+                yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\ntorch._foreach_mul_([], 2)",
+        "import torch\nwith torch._C.DisableTorchFunctionSubclass(): pass",
+        "import torch\ntorch.nn.modules._functions",
+        "import torch\ntorch.ops.aten.add(1, 2)",
+        "import torch.distributed as dist\ndist._get_default_group()",
+        "from torch import nn\nnn.functional._canonical_mask",
+        "from torch import distributed\ndistributed._broadcast_coalesced",
+        "from torch._utils import _flatten_dense_tensors",
+        "from torch.nn import _reduction",
+        "grad._values()",
+        "self.weight.grad._indices()[0]",
+    ],
+)
+def test_private_names_of_torch_are_recognised(source):
+    """Each way to name a private attribute of torch is recognised; public names and private attributes of other objects are not."""
+    assert list(private_torch_names_of(source))
+    assert not list(private_torch_names_of("import torch\ntorch.__version__; torch.nn.Linear(1, 1); self._table; values_()"))
+
+
+def test_private_names_of_torch_are_in_one_file():
+    """Only torch_private.py names private attributes of torch; a converted file is removed from the list of other files."""
+    not_converted = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        if path.name != "torch_private.py" and any(private_torch_names_of(path.read_text()))
+    }
+    assert not_converted == PRIVATE_TORCH_TO_MOVE
 
 
 def test_callbacks_know_the_trainer_only_as_a_type():

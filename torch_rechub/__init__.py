@@ -1,6 +1,6 @@
-"""torch_rechub: train recommender models in PyTorch, keep the best weights, lose nothing.
+"""torch_rechub: train recommender models in PyTorch, keep the best weights, resume interrupted runs.
 
-The rooms are imported when they are asked for: ``import torch_rechub; torch_rechub.trainers.CTRTrainer`` works as in the existing package.
+Subpackages are imported on first access: ``import torch_rechub; torch_rechub.trainers.CTRTrainer`` works as in the existing package.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The shapes of what flows through the library: one vocabulary for data, models and trainers."""
+"""Type aliases that data, models and trainers share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 __all__ = ["Batch", "Features", "FilePath", "Scores"]
 
-#: What a model reads: column name -> values. Ids are integers ``(B,)`` or ``(B, L)``, dense columns floats ``(B,)`` or ``(B, n)``.
+#: The input of a model, column name -> values: ids are integers ``(B,)`` or ``(B, L)``, dense columns floats ``(B,)`` or ``(B, n)``.
 Features: TypeAlias = Mapping[str, torch.Tensor]
-#: What a loader yields: ``(x, y)``, or ``(x, y, weight)`` where rows are weighted. Lists, as a plain ``DataLoader`` makes them, do as well.
+#: A batch of a loader: ``(x, y)``, or ``(x, y, weight)`` if rows are weighted; a tuple or a list, as a plain ``DataLoader`` makes it.
 Batch: TypeAlias = Sequence[Features | torch.Tensor]
-#: What a model answers: one number a row, ``(B,)``.
+#: The output of a model: one number per row, ``(B,)``.
 Scores: TypeAlias = torch.Tensor
 #: A path to a file or folder.
 FilePath: TypeAlias = str | os.PathLike[str]

@@ -1,4 +1,4 @@
-"""EmbeddingLayer against one nn.Embedding a feature."""
+"""EmbeddingLayer, compared with one nn.Embedding per feature."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFea
 from torch_rechub.basic.initializers import Pretrained, RandomNormal
 from torch_rechub.basic.layers import EmbeddingLayer
 from torch_rechub.data import Table
+from torch_rechub.models.ranking import DeepFM
+from torch_rechub.storage.files import save_weights
 
 LENGTH = 3
 START = RandomNormal(0, 1.0)
@@ -35,11 +37,11 @@ def feature_lists(draw):
         options = {"shared_with": None if owner is None else owner.name, "initializer": START}
         options["padding_idx"] = draw(st.one_of(st.none(), st.integers(0, vocab_size - 1)))
         if kind == "sparse":
-            made = SparseFeature(f"f{i}", vocab_size, width, **options)
+            feature = SparseFeature(f"f{i}", vocab_size, width, **options)
         else:
-            made = SequenceFeature(f"f{i}", vocab_size, width, draw(st.sampled_from(["mean", "sum", "concat"])), **options)
-        features.append(made)
-        owners += [made] if owner is None else []
+            feature = SequenceFeature(f"f{i}", vocab_size, width, draw(st.sampled_from(["mean", "sum", "concat"])), **options)
+        features.append(feature)
+        owners += [feature] if owner is None else []
     return features
 
 
@@ -52,19 +54,19 @@ def column_of(feature, n, generator):
 
 
 def naive(feature, column, tables):
-    """One feature's embedding, (B, D), or (B, L, D) for concat: row by row, id by id."""
+    """The embedding of one feature, (B, D), or (B, L, D) for concat, in a loop over rows and ids."""
     table = tables[feature.table_name]
     if isinstance(feature, SparseFeature):
         return torch.stack([table(i) for i in column])
     rows = []
     for ids in column:
-        found = [table(i) for i in ids]
+        vectors = [table(i) for i in ids]
         if feature.pooling == "concat":
-            rows.append(torch.stack(found))
+            rows.append(torch.stack(vectors))
             continue
-        kept = [vector for i, vector in zip(ids, found, strict=True) if feature.padding_idx is None or i != feature.padding_idx]
-        total = sum(kept, torch.zeros(feature.embed_dim))
-        rows.append(total / max(len(kept), 1) if feature.pooling == "mean" else total)
+        pooled = [vector for i, vector in zip(ids, vectors, strict=True) if feature.padding_idx is None or i != feature.padding_idx]
+        total = sum(pooled, torch.zeros(feature.embed_dim))
+        rows.append(total / max(len(pooled), 1) if feature.pooling == "mean" else total)
     return torch.stack(rows)
 
 
@@ -84,51 +86,51 @@ def both_inputs(features, n, seed):
 
 @settings(max_examples=60)
 @given(feature_lists(), st.integers(1, 4), st.integers(0, 99), st.randoms(use_true_random=False))
-def test_embedding_equals_one_table_a_feature(features, n, seed, random):
-    """Values and gradients, packed and as a dict, for any mixture of widths, poolings, sharing and padding, asked in any order."""
+def test_embedding_equals_one_table_per_feature(features, n, seed, random):
+    """Values and gradients are equal for packed features and a dict, any widths, poolings, sharing and padding, in any order."""
     torch.manual_seed(seed)
     layer = EmbeddingLayer(features)
-    asked = random.sample(features, random.randint(1, len(features)))
+    requested = random.sample(features, random.randint(1, len(features)))
     tables = naive_tables(layer, features)
     plain, packed = both_inputs(features, n, seed)
     assert isinstance(packed, PackedFeatures)
-    embedded = [naive(f, plain[f.name], tables).flatten(1) for f in asked if not isinstance(f, DenseFeature)]
-    dense = [plain[f.name].reshape(n, -1) for f in asked if isinstance(f, DenseFeature)]
+    embedded = [naive(f, plain[f.name], tables).flatten(1) for f in requested if not isinstance(f, DenseFeature)]
+    dense = [plain[f.name].reshape(n, -1) for f in requested if isinstance(f, DenseFeature)]
     expected = torch.cat([*embedded, *dense], dim=1)
     factor = torch.randn(expected.shape)
-    if expected.requires_grad:  # not where every id is padding
+    if expected.requires_grad:  # False if every id is padding
         (expected * factor).sum().backward()
     for x in (plain, packed):
-        found = layer(x, asked, squeeze_dim=True)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        output = layer(x, requested, squeeze_dim=True)
+        torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
         if not embedded:
             continue
         layer.zero_grad()
-        (found * factor).sum().backward()
+        (output * factor).sum().backward()
         for name, table in tables.items():
-            own = layer.table_of(name)
-            part = torch.zeros_like(own.weight) if own.weight.grad is None else own.weight.grad
-            wanted = torch.zeros_like(table.weight) if table.weight.grad is None else table.weight.grad
-            torch.testing.assert_close(part[own.slices[name]], wanted, rtol=1e-5, atol=1e-6)
+            fused = layer.table_of(name)
+            grad = torch.zeros_like(fused.weight) if fused.weight.grad is None else fused.weight.grad
+            expected_grad = torch.zeros_like(table.weight) if table.weight.grad is None else table.weight.grad
+            torch.testing.assert_close(grad[fused.slices[name]], expected_grad, rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=30)
 @given(feature_lists(), st.integers(0, 99))
-def test_embedding_without_squeeze_is_one_row_a_feature(features, seed):
-    """(B, F, D) of the embedded features in the order asked; what cannot be stacked is an error that says how to ask."""
+def test_embedding_without_squeeze_has_one_row_per_feature(features, seed):
+    """The output is (B, F, D) in the requested order; features that cannot be stacked raise an error that names squeeze_dim."""
     torch.manual_seed(seed)
     layer = EmbeddingLayer(features)
     tables = naive_tables(layer, features)
     plain, packed = both_inputs(features, 3, seed)
-    asked = [f for f in features if not isinstance(f, DenseFeature)]
-    shapes = {(f.embed_dim, getattr(f, "pooling", "") == "concat") for f in asked}
+    requested = [f for f in features if not isinstance(f, DenseFeature)]
+    shapes = {(f.embed_dim, getattr(f, "pooling", "") == "concat") for f in requested}
     for x in (plain, packed):
         if len(shapes) == 1:
-            expected = torch.stack([naive(f, plain[f.name], tables) for f in asked], dim=1)
-            torch.testing.assert_close(layer(x, asked), expected, rtol=1e-5, atol=1e-6)
+            expected = torch.stack([naive(f, plain[f.name], tables) for f in requested], dim=1)
+            torch.testing.assert_close(layer(x, requested), expected, rtol=1e-5, atol=1e-6)
         else:
             with pytest.raises(ValueError, match="squeeze_dim=True"):
-                layer(x, asked)
+                layer(x, requested)
 
 
 USER, ITEM = SparseFeature("user", 5, 2, initializer=START), SparseFeature("item", 7, 2, initializer=START)
@@ -144,15 +146,15 @@ X = {
 
 
 def test_embedding_one_feature_alone_and_a_feature_twice():
-    """A single feature may be asked for without a list, and one that is listed twice comes twice."""
+    """A single feature needs no list, and a feature that is listed twice is in the output twice."""
     layer = EmbeddingLayer([*FEATURES, USER])
     assert torch.equal(layer(X, USER), layer.embed_dict["user"].weight[X["user"]].unsqueeze(1))
     twice = layer(X, [USER, ITEM, USER], squeeze_dim=True)
     assert torch.equal(twice[:, :2], twice[:, 4:])
 
 
-def test_embedding_state_has_one_key_a_feature():
-    """state_dict has embed_dict.<name>.weight for every feature with a table of its own, and nothing else."""
+def test_embedding_state_has_one_key_per_feature():
+    """state_dict has the key embed_dict.<name>.weight for every feature that is not shared, and no other key."""
     state = EmbeddingLayer(FEATURES).state_dict()
     assert {name: tuple(value.shape) for name, value in state.items()} == {
         "embed_dict.user.weight": (5, 2),
@@ -162,14 +164,14 @@ def test_embedding_state_has_one_key_a_feature():
 
 
 def test_embedding_state_loads_bit_for_bit():
-    """What one layer wrote another one reads, under any prefix."""
+    """A layer loads the state of another layer with the same features, with any prefix."""
     holder, other = nn.ModuleDict({"embedding": EmbeddingLayer(FEATURES)}), nn.ModuleDict({"embedding": EmbeddingLayer(FEATURES)})
     other.load_state_dict(holder.state_dict())
     assert torch.equal(other["embedding"](X, FEATURES, True), holder["embedding"](X, FEATURES, True))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda state: state.pop("embed_dict.item.weight"), r"Missing key\(s\).*embed_dict\.item\.weight"),
         (lambda state: state.update({"embed_dict.new.weight": torch.zeros(2)}), r"Unexpected key\(s\).*embed_dict\.new\.weight"),
@@ -177,26 +179,102 @@ def test_embedding_state_loads_bit_for_bit():
         (lambda state: state.update({"embed_dict.item.weight": torch.zeros(8, 2)}), r"size mismatch.*item.*\(8, 2\).*\(7, 2\)"),
     ],
 )
-def test_embedding_load_is_strict(change, said):
-    """A key that is missing, unknown or of another size is the error that torch raises."""
+def test_embedding_load_is_strict(change, message):
+    """A missing key, an unknown key or a weight of another size raises the error of torch."""
     layer = EmbeddingLayer(FEATURES)
     state = dict(layer.state_dict())
     change(state)
-    with pytest.raises(RuntimeError, match=f"(?s){said}"):
+    with pytest.raises(RuntimeError, match=f"(?s){message}"):
         layer.load_state_dict(state)
 
 
-def test_embedding_load_without_strictness_says_what_was_left_out():
-    """strict=False loads what fits and returns the names of the rest."""
+def test_embedding_load_without_strictness_returns_the_other_keys():
+    """strict=False loads the matching keys and returns the names of the others."""
     layer = EmbeddingLayer(FEATURES)
-    left_out = layer.load_state_dict({"embed_dict.user.weight": torch.ones(5, 2), "other": torch.zeros(1)}, strict=False)
-    assert sorted(left_out.missing_keys) == ["embed_dict.item.weight", "embed_dict.wide.weight"]
-    assert left_out.unexpected_keys == ["other"]
+    result = layer.load_state_dict({"embed_dict.user.weight": torch.ones(5, 2), "other": torch.zeros(1)}, strict=False)
+    assert sorted(result.missing_keys) == ["embed_dict.item.weight", "embed_dict.wide.weight"]
+    assert result.unexpected_keys == ["other"]
     assert (layer.embed_dict["user"].weight == 1).all()
 
 
+def model_of(*deep, fm=None):
+    return DeepFM(list(deep), [f for f in deep if not isinstance(f, DenseFeature)] if fm is None else fm, {"dims": [4]})
+
+
+AGE, PRICE = DenseFeature("age"), DenseFeature("price")
+TWIN = SparseFeature("twin", 5, 2, initializer=START)
+SAME_ORDER = [
+    ([USER, TWIN, AGE, PRICE], None),
+    ([AGE, USER, PRICE, TWIN], None),  # dense columns follow embedded columns, whatever their position in the list
+]
+OTHER_ORDER = [
+    ([TWIN, USER, AGE, PRICE], None),
+    ([USER, TWIN, PRICE, AGE], None),
+    ([USER, TWIN, AGE, PRICE], [TWIN, USER]),
+    ([USER, TWIN, AGE, DenseFeature("income")], None),
+]
+
+
+def through_a_file(state, tmp_path):
+    torch.save(state, tmp_path / "w.pth")
+    return torch.load(tmp_path / "w.pth", weights_only=True)
+
+
+def through_save_weights(state, tmp_path):
+    save_weights(tmp_path / "w.pth", state)
+    return torch.load(tmp_path / "w.pth", weights_only=True)
+
+
+WAYS = {"memory": lambda state, _: state, "deepcopy": lambda state, _: copy.deepcopy(state)}
+WAYS |= {"torch.save": through_a_file, "save_weights": through_save_weights}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("deep", "fm"), OTHER_ORDER)
+def test_weights_of_another_column_order_are_refused(way, deep, fm, tmp_path):
+    """Two models of equal shapes whose columns are in another order refuse each other's weights and name both orders."""
+    one, other = model_of(USER, TWIN, AGE, PRICE), model_of(*deep, fm=fm)
+    assert {k: v.shape for k, v in one.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
+    for source, target in ((one, other), (other, one)):
+        with pytest.raises(RuntimeError, match="same features in the same order") as error:
+            target.load_state_dict(WAYS[way](source.state_dict(), tmp_path))
+        for model in (source, target):
+            assert str([f.name for f in model.features if not isinstance(f, DenseFeature)]) in str(error.value)
+            assert str([f.name for f in model.features if isinstance(f, DenseFeature)]) in str(error.value)
+        with pytest.raises(RuntimeError, match="same features in the same order"):
+            target.load_state_dict(WAYS[way](source.state_dict(), tmp_path), strict=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("deep", "fm"), SAME_ORDER)
+def test_weights_of_the_same_column_order_load(way, deep, fm, tmp_path):
+    """The same order loads through every way of saving, and the predictions are the same."""
+    one, other = model_of(USER, TWIN, AGE, PRICE).eval(), model_of(*deep, fm=fm).eval()
+    other.load_state_dict(WAYS[way](one.state_dict(), tmp_path))
+    x = {"user": X["user"], "twin": X["user"].flip(0), "age": X["age"], "price": X["age"].flip(0)}
+    assert torch.equal(one(x), other(x))
+
+
+def test_weights_without_an_order_load_unchecked(tmp_path):
+    """A plain dict loads, like weights of the existing package; a module that does not use the order loads a file that has it."""
+    one, other = model_of(USER, TWIN), model_of(TWIN, USER)
+    other.load_state_dict(dict(one.state_dict()))
+    save_weights(tmp_path / "plain.pth", dict(one.state_dict()))
+    other.load_state_dict(torch.load(tmp_path / "plain.pth", weights_only=True))
+    plain = nn.ModuleDict({"embed_dict": nn.ModuleDict({"user": nn.Embedding(5, 2), "twin": nn.Embedding(5, 2)})})
+    plain.load_state_dict(through_save_weights(other.embedding.state_dict(), tmp_path))
+    assert torch.equal(plain["embed_dict"]["user"].weight, one.embedding.embed_dict["user"].weight)
+
+
+def test_an_embedding_layer_alone_takes_any_order():
+    """Embeddings are stored by name, so a layer that is loaded alone accepts every order of its features."""
+    one, other = EmbeddingLayer([USER, TWIN]), EmbeddingLayer([TWIN, USER])
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other(X | {"twin": X["user"]}, [USER, TWIN]), one(X | {"twin": X["user"]}, [USER, TWIN]))
+
+
 def test_two_models_never_share_weights():
-    """Two layers made from one feature list are apart, also where the initializer holds the weights."""
+    """Two layers from one list of features have separate weights, even if the initializer stores given weights."""
     given_weights = torch.randn(5, 2)
     features = [SparseFeature("user", 5, 2, initializer=Pretrained(given_weights, freeze=False))]
     one, other = EmbeddingLayer(features), EmbeddingLayer(features)
@@ -216,8 +294,8 @@ def copies(layer):
 
 
 @pytest.mark.parametrize("kind", ["deepcopy", "pickle", "double", "to"])
-def test_an_embedding_copy_reads_equally_and_is_apart(kind):
-    """Copies, made after the layer was used, read their own tables: what is written into one is seen there alone."""
+def test_an_embedding_copy_is_equal_and_separate(kind):
+    """A copy of a used layer has its own tables: a write into one layer does not change the other."""
     layer = EmbeddingLayer(FEATURES)
     before = layer(X, FEATURES, squeeze_dim=True)
     copied = copies(layer)[kind]
@@ -232,8 +310,8 @@ def test_an_embedding_copy_reads_equally_and_is_apart(kind):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_frozen_table_does_not_move(frozen):
-    """Pretrained weights stay where they are, with weight decay too, unless freeze=False; others beside them learn."""
+def test_a_frozen_table_is_not_trained(frozen):
+    """Frozen pretrained weights do not change, even with weight decay; with freeze=False, and in other features, they do."""
     given_weights = torch.randn(5, 2)
     features = [SparseFeature("user", 5, 2, initializer=Pretrained(given_weights, freeze=frozen)), ITEM]
     layer = EmbeddingLayer(features)
@@ -246,8 +324,8 @@ def test_a_frozen_table_does_not_move(frozen):
     assert sorted(layer.state_dict()) == ["embed_dict.item.weight", "embed_dict.user.weight"]
 
 
-def test_embed_dict_reads_and_writes_through():
-    """embed_dict[name].weight shows the table as it is, and what is written there is read by the layer."""
+def test_embed_dict_reads_and_writes_the_table():
+    """embed_dict[name].weight is the current table, and the layer reads the values that are written to it."""
     layer = EmbeddingLayer(FEATURES)
     for write in (lambda w: w.data.fill_(2.0), lambda w: nn.init.constant_(w, 2.0), lambda w: w.data.copy_(torch.full((5, 2), 2.0))):
         write(layer.embed_dict["user"].weight)
@@ -261,8 +339,8 @@ def test_embed_dict_reads_and_writes_through():
     assert list(layer.embed_dict) == ["user", "item", "wide"]
 
 
-def test_padding_starts_at_zero_and_learns_nothing():
-    """The padding row is zero and gets no gradient; a row that another feature shares learns where its owner has no padding."""
+def test_padding_is_zero_and_is_not_trained():
+    """The padding row is zero and has no gradient."""
     padded = SequenceFeature("tags", 4, 2, "sum", padding_idx=1, initializer=START)
     layer = EmbeddingLayer([padded])
     assert not layer.embed_dict["tags"].weight[1].any()
@@ -270,25 +348,25 @@ def test_padding_starts_at_zero_and_learns_nothing():
     assert torch.equal(layer.table_of("tags").weight.grad, torch.tensor([[0.0, 0], [0, 0], [1, 1], [0, 0]]))
 
 
-def test_features_that_contradict_each_other_are_refused():
-    """One name for two features, and sharing with nobody or with a table of another shape, are errors that show both."""
-    with pytest.raises(ValueError, match="Two different features are called 'user'"):
+def test_contradictory_features_are_refused():
+    """Two features with one name, an unknown shared_with and a shared table of another shape raise errors."""
+    with pytest.raises(ValueError, match="Two different features are named 'user'"):
         EmbeddingLayer([USER, SparseFeature("user", 6, 2)])
-    with pytest.raises(ValueError, match="shared_with='item' names no feature with a table here"):
+    with pytest.raises(ValueError, match="shared_with='item' must name a feature with a table of its own"):
         EmbeddingLayer([USER, CLICKS])
     with pytest.raises(ValueError, match="vocab_size and embed_dim must be equal"):
         EmbeddingLayer([SparseFeature("item", 8, 2), CLICKS])
-    with pytest.raises(ValueError, match="there is no table for feature 'wide'"):
+    with pytest.raises(ValueError, match="feature 'wide' has no table"):
         EmbeddingLayer([USER])(X, [WIDE])
     with pytest.raises(ValueError, match="must not be empty"):
         EmbeddingLayer([USER])(X, [], squeeze_dim=True)
 
 
-def test_features_made_anew_at_every_step_do_not_pile_up():
-    """Asking with fresh but equal features is right each time, and what is remembered for them stays small."""
+def test_the_cache_for_new_feature_objects_is_bounded():
+    """New but equal feature objects give the same output at every step, and the cache of lookup plans is bounded."""
     layer = EmbeddingLayer(FEATURES)
     expected = layer(X, [USER, ITEM])
     for _ in range(200):
-        fresh = [SparseFeature("user", 5, 2, initializer=START), SparseFeature("item", 7, 2, initializer=START)]
-        assert torch.equal(layer(X, fresh), expected)
+        new_objects = [SparseFeature("user", 5, 2, initializer=START), SparseFeature("item", 7, 2, initializer=START)]
+        assert torch.equal(layer(X, new_objects), expected)
     assert len(layer._plans) <= 64

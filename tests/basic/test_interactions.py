@@ -1,4 +1,4 @@
-"""Fields that interact: every layer against its formula, written out as loops."""
+"""Interaction layers, each compared with its formula in loops."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -14,14 +14,14 @@ from torch_rechub.basic import layers
 
 @pytest.fixture(autouse=True)
 def _double_precision() -> Iterator[None]:
-    """Formula and layer are compared to 1e-7, whatever numbers are drawn."""
+    """Formula and layer are compared to a relative error of 1e-7."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
 
 
 def randomized(layer: nn.Module) -> nn.Module:
-    """The layer with every weight drawn anew, biases too, so that no term of a formula is zero."""
+    """The layer with random weights and biases, so that no term of a formula is zero."""
     for weight in layer.parameters():
         nn.init.normal_(weight, std=0.5)
     return layer
@@ -38,7 +38,7 @@ def test_fm_equals_the_double_loop(n_row: int, n_field: int, width: int):
 
 
 def test_ffm_equals_the_double_loop():
-    """FFM pairs the embedding that i keeps for j with the one that j keeps for i, in the order of combinations."""
+    """FFM multiplies the embedding of i for j by that of j for i, in the order of combinations."""
     x = torch.randn(2, 4, 4, 3)
     want = torch.stack([x[:, i, j] * x[:, j, i] for i, j in combinations(range(4), 2)], dim=1)
     assert torch.equal(layers.FFM(4, reduce_sum=False)(x), want)
@@ -47,7 +47,7 @@ def test_ffm_equals_the_double_loop():
 
 @pytest.mark.parametrize("kind", ["field_all", "field_each", "field_interaction"])
 def test_bilinear_equals_the_double_loop(kind: str):
-    """Each pair is (W v_i) * v_j with the one matrix, that of field i, or that of the pair."""
+    """Each pair is (W v_i) * v_j, where W is one matrix, the matrix of field i, or the matrix of the pair."""
     layer, x = layers.BiLinearInteractionLayer(3, 4, kind), torch.randn(2, 4, 3)
     want = []
     for p, (i, j) in enumerate(combinations(range(4), 2)):
@@ -56,8 +56,8 @@ def test_bilinear_equals_the_double_loop(kind: str):
     torch.testing.assert_close(layer(x), torch.stack(want, dim=1))
 
 
-def test_pairs_of_another_number_of_fields_are_refused():
-    """Fields that no pair would read are an error, not silence."""
+def test_another_number_of_fields_is_refused():
+    """An input with another number of fields raises an error."""
     with pytest.raises(ValueError, match="num_fields=3"):
         layers.BiLinearInteractionLayer(4, 3)(torch.zeros(2, 5, 4))
     with pytest.raises(ValueError, match="num_fields=3"):
@@ -67,7 +67,7 @@ def test_pairs_of_another_number_of_fields_are_refused():
 
 
 def test_cross_layers_equal_the_formula():
-    """Each cross is x_0 * (w . x) + b + x, with a vector or a matrix; the single layer leaves the residual out."""
+    """Each cross layer is x_0 * (w . x) + b + x, with a vector or a matrix; CrossLayer has no residual."""
     first = torch.randn(5, 4)
     single = randomized(layers.CrossLayer(4))
     other = torch.randn(5, 4)
@@ -96,7 +96,7 @@ def test_cross_net_mix_equals_a_loop_over_experts():
 
 @pytest.mark.parametrize("split_half", [True, False])
 def test_cin_equals_a_loop_over_pairs(split_half: bool):
-    """Each map is a weighted sum over pairs (field, map before), through a ReLU; half of each layer goes on when split."""
+    """Each map is the ReLU of a weighted sum over pairs (field, previous map); with split_half one half goes to the next layer."""
     cin, x = randomized(layers.CIN(3, [4, 2, 3], split_half)), torch.randn(2, 3, 5)
     hidden, outputs = x, []
     for k, convolve in enumerate(cin.conv_layers):
@@ -113,7 +113,7 @@ def test_cin_equals_a_loop_over_pairs(split_half: bool):
 
 
 def test_cin_refuses_sizes_that_cannot_be_halved():
-    """An odd size that must be split, and no size at all, are errors when the layer is made; the last size may be odd."""
+    """An odd size that must be halved and an empty cin_size raise an error in the constructor; the last size may be odd."""
     for wrong in ([], [3, 2]):
         with pytest.raises(ValueError, match="cin_size"):
             layers.CIN(3, wrong)
@@ -122,7 +122,7 @@ def test_cin_refuses_sizes_that_cannot_be_halved():
 
 
 def test_senet_equals_the_formula():
-    """Fields are scaled by relu(W2 relu(W1 mean)), through a bottleneck of F / ratio, at least 1."""
+    """Fields are scaled by relu(W2 relu(W1 mean)); the width of the bottleneck is F / ratio, at least 1."""
     layer, x = randomized(layers.SENETLayer(6, reduction_ratio=3)), torch.randn(4, 6, 2)
     first, second = layer.mlp[0].weight, layer.mlp[2].weight
     assert first.shape == (2, 6)
@@ -132,7 +132,7 @@ def test_senet_equals_the_formula():
 
 
 def test_cen_scales_each_cross_by_its_attention():
-    """The scale is the MLP of relu(sum_d u * em); with few crosses the bottleneck still is 1 wide."""
+    """The scale is the MLP of relu(sum_d u * em); the width of the bottleneck is at least 1."""
     layer, em = randomized(layers.CEN(4, 6, 2)).eval(), torch.randn(3, 6, 4)
     scale = layer.mlp_att(torch.relu(torch.einsum("pd,bpd->bp", layer.u, em)))
     torch.testing.assert_close(layer(em), (em * scale.unsqueeze(2)).view(3, 24))
@@ -141,7 +141,7 @@ def test_cen_scales_each_cross_by_its_attention():
 
 @pytest.mark.parametrize("residual", [True, False])
 def test_interacting_layer_equals_a_loop_over_heads(residual: bool):
-    """Each head attends by the softmax of scaled inner products; heads are joined, the residual added, the ReLU last."""
+    """Each head is softmax attention with scaled inner products; heads are concatenated, then the residual and the ReLU follow."""
     layer, x = randomized(layers.InteractingLayer(6, num_heads=2, residual=residual)), torch.randn(2, 4, 6)
     heads = []
     for part in (slice(0, 3), slice(3, 6)):
@@ -151,15 +151,15 @@ def test_interacting_layer_equals_a_loop_over_heads(residual: bool):
     torch.testing.assert_close(layer(x), want.clamp(min=0))
 
 
-def test_interacting_layer_dropout_acts_in_training_only():
-    """Attention weights are dropped in training, so two passes differ; in evaluation they agree."""
+def test_interacting_layer_has_dropout_in_training_only():
+    """Two passes differ in training, because attention weights have dropout; in evaluation they are equal."""
     layer, x = layers.InteractingLayer(6, dropout=0.5), torch.randn(8, 4, 6)
     assert not torch.equal(layer(x), layer(x))
     assert torch.equal(layer.eval()(x), layer(x))
 
 
-def test_layers_refuse_bad_settings():
-    """What cannot work is an error when the layer is made."""
+def test_layers_refuse_bad_arguments():
+    """Bad arguments raise an error in the constructor."""
     with pytest.raises(ValueError, match="num_heads must divide embed_dim=6; got num_heads=4"):
         layers.InteractingLayer(6, num_heads=4)
     with pytest.raises(ValueError, match="dropout"):

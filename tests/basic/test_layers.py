@@ -12,7 +12,7 @@ from torch_rechub.basic import layers
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFeature
 
-#: layer name -> how to make it, shapes of its inputs without the batch, shape of its output without the batch, keys of its state
+#: layer name -> constructor call, shapes of its inputs and of its output without the batch axis, keys of its state
 RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[int, ...], str]] = {
     "ConcatPooling": (layers.ConcatPooling, [(5, 4)], (5, 4), ""),
     "AveragePooling": (layers.AveragePooling, [(5, 4), (1, 5)], (4,), ""),
@@ -63,25 +63,25 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
     "SENETLayer": (lambda: layers.SENETLayer(3), [(3, 4)], (3, 4), "mlp.0.weight mlp.2.weight"),
     "InteractingLayer": (lambda: layers.InteractingLayer(4), [(3, 4)], (3, 4), "W_Q.weight W_K.weight W_V.weight W_Res.weight"),
 }
-LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "InputMask"}  # they read ids and have tests of their own
+LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "InputMask"}  # they read ids and have their own test files
 
 
 def randomized(layer: nn.Module) -> nn.Module:
-    """The layer with every weight drawn anew, biases too, so that no term of a formula is zero."""
+    """The layer with random weights and biases, so that no term of a formula is zero."""
     for weight in layer.parameters():
         nn.init.normal_(weight, std=0.5)
     return layer
 
 
 def test_every_layer_has_a_recipe():
-    """A layer that is made public without a recipe here fails."""
+    """Every public layer has a recipe in this file."""
     assert set(RECIPES) | LOOKUPS == set(layers.__all__)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("n_row", [1, 7])
-def test_layer_shape_is_what_its_docstring_says(name: str, n_row: int):
-    """Any batch, one training row included, gives the documented shape, finite values, and a gradient for every weight."""
+def test_layer_shape_is_that_of_its_docstring(name: str, n_row: int):
+    """A batch, of one training row too, gives the documented shape, finite values, and a gradient for every weight."""
     make, inputs, output, _ = RECIPES[name]
     layer = randomized(make())
     given_inputs = [torch.rand(n_row, *shape, requires_grad=True) for shape in inputs]
@@ -96,14 +96,14 @@ def test_layer_shape_is_what_its_docstring_says(name: str, n_row: int):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_layer_state_has_the_keys_of_the_existing_package(name: str):
-    """Saved weights are spelled as the existing package spells them."""
+    """The keys of saved weights are those of the existing package."""
     make, _, _, keys = RECIPES[name]
     assert sorted(make().state_dict()) == sorted(keys.split())
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_layer_rows_do_not_depend_on_each_other_when_evaluated(name: str):
-    """In evaluation each row gets what it gets alone."""
+def test_layer_rows_are_independent_in_evaluation(name: str):
+    """In evaluation a row alone has the same output as in a batch."""
     make, inputs, _, _ = RECIPES[name]
     layer = randomized(make()).eval()
     batch = [torch.rand(5, *shape) for shape in inputs]
@@ -116,18 +116,18 @@ def test_layer_rows_do_not_depend_on_each_other_when_evaluated(name: str):
 
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=4))
 @settings(max_examples=30, deadline=None)
-def test_pooling_equals_a_loop_over_what_the_mask_keeps(kept: list[list[bool]]):
-    """Sum and mean go over kept positions only; a row of nothing but padding is 0."""
-    mask, x = torch.tensor(kept).unsqueeze(1), torch.randn(len(kept), 3, 2)
-    for row, keep in enumerate(kept):
-        total = sum((x[row, i] for i in range(3) if keep[i]), torch.zeros(2))
+def test_pooling_equals_a_loop_over_the_mask(masks: list[list[bool]]):
+    """Sum and mean use the positions where the mask is 1; a row of padding only is 0."""
+    mask, x = torch.tensor(masks).unsqueeze(1), torch.randn(len(masks), 3, 2)
+    for row, is_used in enumerate(masks):
+        total = sum((x[row, i] for i in range(3) if is_used[i]), torch.zeros(2))
         for given_mask in (mask, mask.float(), mask.long()):
             torch.testing.assert_close(layers.SumPooling()(x, given_mask)[row], total)
-            torch.testing.assert_close(layers.AveragePooling()(x, given_mask)[row], total / max(sum(keep), 1))
+            torch.testing.assert_close(layers.AveragePooling()(x, given_mask)[row], total / max(sum(is_used), 1))
 
 
-def test_pooling_without_a_mask_counts_every_position():
-    """No mask is a mask of ones, and a sequence of length 0 is 0."""
+def test_pooling_without_a_mask_uses_every_position():
+    """No mask is the same as a mask of ones, and a sequence of length 0 gives 0."""
     x, ones = torch.randn(4, 3, 2), torch.ones(4, 1, 3)
     for pooling in (layers.SumPooling(), layers.AveragePooling()):
         torch.testing.assert_close(pooling(x), pooling(x, ones))
@@ -136,7 +136,7 @@ def test_pooling_without_a_mask_counts_every_position():
 
 
 def test_input_mask_marks_padding_of_any_mapping():
-    """1 where an id is real, for a dict, another mapping and a packed batch alike; without padding_idx every id is real."""
+    """The mask is 0 for padding ids only, for a dict, another mapping and packed features; without padding_idx it is 1."""
     a, b = SparseFeature("a", 9, 2, padding_idx=0), SparseFeature("b", 9, 2)
     c, d = SequenceFeature("c", 9, 2, padding_idx=3), SequenceFeature("d", 9, 2, shared_with="c")
     columns = {
@@ -168,7 +168,7 @@ def test_input_mask_refuses_what_has_no_padding(wrong: object):
 
 
 def test_mlp_equals_its_layers_by_hand():
-    """Linear, batch norm, ReLU for each width, then one Linear; in training by the batch's own statistics."""
+    """An MLP is Linear, batch norm and ReLU for each width, then one Linear; in training with the statistics of the batch."""
     mlp, x = randomized(layers.MLP(5, dims=[4, 3])), torch.randn(6, 5)
     state, want = mlp.state_dict(), x
     for linear, norm in (("0", "1"), ("4", "5")):
@@ -179,7 +179,7 @@ def test_mlp_equals_its_layers_by_hand():
 
 
 def test_mlp_without_output_layer_ends_with_its_last_width():
-    """Its width is the last of dims, or the input's where there is none; `dims` is left as it was."""
+    """The output width is the last of dims, or the input width without dims; the list `dims` is not changed."""
     dims = [4, 3]
     assert layers.MLP(5, output_layer=False, dims=dims)(torch.randn(2, 5)).shape == (2, 3)
     assert layers.MLP(5, False)(torch.randn(2, 5)).shape == (2, 5)
@@ -187,8 +187,8 @@ def test_mlp_without_output_layer_ends_with_its_last_width():
     assert dims == [4, 3]
 
 
-def test_mlp_dropout_acts_in_training_only():
-    """Outputs are zeroed in training at about the given share, and never in evaluation."""
+def test_mlp_has_dropout_in_training_only():
+    """About the given share of outputs is zero in training, and none in evaluation."""
     mlp, x = layers.MLP(5, output_layer=False, dims=[200], dropout=0.5, activation="sigmoid"), torch.randn(50, 5)
     assert 0.45 < (mlp(x) == 0).float().mean().item() < 0.55
     assert (mlp.eval()(x) > 0).all()
@@ -196,7 +196,7 @@ def test_mlp_dropout_acts_in_training_only():
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "dice", "prelu", "softmax", "leakyrelu", nn.Tanh, nn.ReLU])
 def test_mlp_trains_with_every_activation_and_one_row(activation: str | type[nn.Module]):
-    """Every activation gives finite gradients, in a batch of one row too, and what is fast about it changes no gradient."""
+    """Every activation has finite gradients, for a batch of one row too, and gradients that pass gradcheck."""
     mlp = layers.MLP(5, dims=[4, 3], activation=activation).double()
     for n_row in (6, 1):
         mlp(torch.randn(n_row, 5).double()).sum().backward()
@@ -218,16 +218,16 @@ def test_mlp_trains_with_every_activation_and_one_row(activation: str | type[nn.
         ({"dims": [4], "activation": "rleu"}, "Did you mean 'relu'"),
     ],
 )
-def test_mlp_refuses_bad_settings(wrong: dict[str, object], message: str):
-    """A bad setting is one clear error when the layer is made."""
+def test_mlp_refuses_bad_arguments(wrong: dict[str, object], message: str):
+    """A bad argument raises an error in the constructor."""
     with pytest.raises(ValueError, match=message):
         layers.MLP(**{"input_dim": 3, **wrong})
     with pytest.raises(TypeError, match="drop_out"):
         layers.MLP(3, drop_out=0.1)
 
 
-def test_batch_norm_is_torchs_save_for_one_value():
-    """Every other batch gives torch's bits and torch's state; one row gives the running statistics' view of it and moves nothing."""
+def test_batch_norm_is_that_of_torch_except_for_one_value():
+    """A batch gives the bits and the state of torch; one row is normalised by the running statistics and does not change them."""
     ours, theirs = layers.BatchNorm1d(3), nn.BatchNorm1d(3)
     for shape in ((5, 3), (4, 3, 2), (1, 3, 2)):
         x = torch.randn(shape)
@@ -241,14 +241,14 @@ def test_batch_norm_is_torchs_save_for_one_value():
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3, 1, 1)])
-def test_batch_norm_refuses_other_shapes_as_torch_does(shape: tuple[int, ...]):
-    """One row does not open a way past torch's own check."""
+def test_batch_norm_refuses_the_shapes_that_torch_refuses(shape: tuple[int, ...]):
+    """The shape is checked for a batch of one row too."""
     with pytest.raises(ValueError, match="expected 2D or 3D input"):
         layers.BatchNorm1d(3)(torch.zeros(shape))
 
 
-def test_prediction_layer_and_lr_take_the_sigmoid_where_asked():
-    """Classification and `sigmoid=True` give probabilities; regression and the default give what they have."""
+def test_prediction_layer_and_lr_apply_the_sigmoid_on_request():
+    """Classification and `sigmoid=True` give probabilities; regression returns its input, and LR returns logits by default."""
     x = torch.randn(5, 3)
     assert torch.equal(layers.PredictionLayer()(x), torch.sigmoid(x))
     assert layers.PredictionLayer("regression")(x) is x
@@ -260,12 +260,12 @@ def test_prediction_layer_and_lr_take_the_sigmoid_where_asked():
 
 @pytest.mark.parametrize("n_row", [1, 33])
 def test_factorization_machine_is_linear_plus_pairs(n_row: int):
-    """Values, gradients and gradients of gradients are those of LR and FM added up."""
+    """Values, gradients and second-order gradients are those of the sum of LR and FM."""
     from torch_rechub.basic.layers.fm import factorization_machine
 
     torch.manual_seed(0)
     linear, pairs = layers.LR(15).double(), layers.FM()
-    found = []
+    results = []
     x0 = torch.randn(n_row, 5, 3, dtype=torch.float64)
     for both in (
         lambda x: factorization_machine(x, linear.fc.weight, linear.fc.bias),
@@ -274,6 +274,6 @@ def test_factorization_machine_is_linear_plus_pairs(n_row: int):
         x = x0.clone().requires_grad_()
         out = both(x)
         grads = torch.autograd.grad(out.square().sum(), [x, linear.fc.weight, linear.fc.bias], create_graph=True)
-        found.append([out, *grads, *torch.autograd.grad(grads[0].square().sum(), [x, linear.fc.weight])])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([out, *grads, *torch.autograd.grad(grads[0].square().sum(), [x, linear.fc.weight])])
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)

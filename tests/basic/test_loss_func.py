@@ -36,16 +36,16 @@ def by_hand(weights: list[torch.Tensor], l1: float, l2: float) -> float:
 
 
 @pytest.mark.parametrize("given", [(0.1, 0, 0, 0), (0, 0.2, 0, 0), (0, 0, 0.3, 0), (0, 0, 0, 0.4), (0.1, 0.2, 0.3, 0.4)])
-def test_regularization_sums_tables_and_dense_weights_apart(given: tuple[float, ...]):
-    """Each weight counts once with its own coefficients; norms and frozen weights count for nothing."""
+def test_regularization_sums_tables_and_dense_weights_separately(given: tuple[float, ...]):
+    """Each weight is penalised once with its coefficients; normalisation layers and frozen weights are not penalised."""
     model = Tied()
     nn.init.normal_(model.table.weight)
     want = by_hand(model.tables(), *given[:2]) + by_hand(model.dense(), *given[2:])
     assert RegularizationLoss(*given)(model).item() == pytest.approx(want, rel=1e-5)
 
 
-def test_regularization_gradient_pulls_weights_to_zero():
-    """The gradient of l2 * w^2 is 2 * l2 * w, and reaches no norm."""
+def test_regularization_gradient_equals_the_formula():
+    """The gradient of l2 * w^2 is 2 * l2 * w, and normalisation layers have no gradient."""
     model = Tied()
     RegularizationLoss(embedding_l2=0.5, dense_l2=0.25)(model).backward()
     torch.testing.assert_close(model.bag.weight.grad, model.bag.weight.detach())
@@ -54,8 +54,8 @@ def test_regularization_gradient_pulls_weights_to_zero():
     assert model.mlp.mlp[1].weight.grad is None
 
 
-def test_regularization_without_coefficients_is_nothing():
-    """All zero is inactive and adds the number 0.0."""
+def test_regularization_without_coefficients_is_zero():
+    """With all coefficients zero the loss is inactive and returns the number 0.0."""
     assert not RegularizationLoss().active
     assert RegularizationLoss()(Tied()) == 0.0
     assert RegularizationLoss(dense_l1=1e-9).active
@@ -64,7 +64,7 @@ def test_regularization_without_coefficients_is_nothing():
 @pytest.mark.parametrize("name", ["embedding_l1", "embedding_l2", "dense_l1", "dense_l2"])
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf])
 def test_regularization_refuses_bad_coefficients(name: str, value: float):
-    """A coefficient that would reward large weights, or is no number, is named and refused."""
+    """A coefficient that is negative or not finite raises an error that names it."""
     with pytest.raises(ValueError, match=name):
         RegularizationLoss(**{name: value})
 
@@ -72,7 +72,7 @@ def test_regularization_refuses_bad_coefficients(name: str, value: float):
 @pytest.mark.parametrize("pos_shape", [(4,), (4, 1)])
 @pytest.mark.parametrize("neg_shape", [(4,), (4, 1), (4, 3)])
 def test_pairwise_losses_equal_the_definition(pos_shape: tuple[int, ...], neg_shape: tuple[int, ...]):
-    """BPR is the mean over pairs; the hinge is the mean over rows of the hardest pair, with ranks by counting."""
+    """BPR is the mean over pairs; the hinge loss is the mean over rows of the hardest pair, with ranks from counting."""
     pos, neg = torch.randn(pos_shape), torch.randn(neg_shape)
     p, rows = pos.flatten().tolist(), neg.view(4, -1).tolist()
     bpr = [-math.log(1 / (1 + math.exp(-(p[i] - n)))) for i in range(4) for n in rows[i]]
@@ -84,8 +84,8 @@ def test_pairwise_losses_equal_the_definition(pos_shape: tuple[int, ...], neg_sh
         assert torch.equal(criterion(pos, neg), criterion(pos, neg, in_batch_neg=True))
 
 
-def test_bpr_is_finite_with_a_gradient_far_off():
-    """Where the sigmoid rounds to 0 the loss is the gap itself, with slope -1."""
+def test_bpr_and_its_gradient_are_finite_for_large_differences():
+    """Where the sigmoid rounds to 0 the loss equals the difference of the scores, with gradient -1."""
     pos = torch.tensor([-500.0], requires_grad=True)
     loss = BPRLoss()(pos, torch.tensor([[500.0]]))
     loss.backward()
@@ -95,15 +95,15 @@ def test_bpr_is_finite_with_a_gradient_far_off():
 
 @pytest.mark.parametrize("criterion", [BPRLoss(), HingeLoss()])
 @pytest.mark.parametrize("shape", [(3,), (1,), (3, 2), (1, 2), (4, 2, 2), ()])
-def test_pairwise_losses_refuse_other_rows(criterion: nn.Module, shape: tuple[int, ...]):
-    """Negatives that are not one row a positive would be broadcast in silence."""
+def test_pairwise_losses_refuse_another_number_of_rows(criterion: nn.Module, shape: tuple[int, ...]):
+    """Negatives that are not one row per positive raise an error and are not broadcast."""
     with pytest.raises(ValueError, match="B=4 rows"):
         criterion(torch.zeros(4), torch.zeros(shape))
 
 
 @pytest.mark.parametrize("ignore_index", [0, 2, -100])
 def test_nce_equals_the_definition(ignore_index: int):
-    """It is minus the log of the target's share of the softmax, over the rows that count."""
+    """The loss is minus the log of the softmax at the target, for the rows that are not ignored."""
     logits, targets = torch.randn(6, 4), torch.tensor([0, 2, 3, 0, 1, 2])
     shares = (logits / 0.3).double().exp() / (logits / 0.3).double().exp().sum(dim=1, keepdim=True)
     rows = [0.0 if t == ignore_index else -math.log(shares[i, t]) for i, t in enumerate(targets.tolist())]
@@ -113,8 +113,8 @@ def test_nce_equals_the_definition(ignore_index: int):
     assert NCELoss(0.3, ignore_index)(logits, targets).item() == pytest.approx(sum(rows) / n_counted, rel=1e-4, abs=1e-5)
 
 
-def test_nce_of_nothing_that_counts_is_zero():
-    """A batch of only ignored targets gives 0 and a zero gradient, not NaN and not their loss."""
+def test_nce_of_ignored_targets_is_zero():
+    """A batch in which all targets are ignored has the loss 0 and a zero gradient, not NaN."""
     logits = torch.randn(3, 4, requires_grad=True)
     loss = NCELoss(ignore_index=0)(logits, torch.zeros(3, dtype=torch.long))
     loss.backward()
@@ -122,23 +122,23 @@ def test_nce_of_nothing_that_counts_is_zero():
     assert torch.equal(logits.grad, torch.zeros(3, 4))
 
 
-def test_nce_reads_sequences():
-    """`(B, L, V)` logits give what their rows give, and "none" keeps the shape of the targets."""
+def test_nce_accepts_sequences():
+    """Logits `(B, L, V)` have the losses of their rows, and "none" keeps the shape of the targets."""
     logits, targets = torch.randn(2, 3, 5), torch.randint(1, 5, (2, 3))
     want = NCELoss(reduction="none")(logits.view(6, 5), targets.view(6)).view(2, 3)
     assert torch.equal(NCELoss(reduction="none")(logits, targets), want)
 
 
 def test_in_batch_nce_is_nce_of_inner_products():
-    """Its logits are the inner products of the two sides."""
+    """InBatchNCELoss equals NCELoss of the inner products of users and items."""
     users, items, targets = torch.randn(4, 3), torch.randn(6, 3), torch.tensor([1, 5, 0, 2])
     logits = torch.tensor([[sum(a * b for a, b in zip(u, v, strict=True)) for v in items.tolist()] for u in users.tolist()])
     torch.testing.assert_close(InBatchNCELoss(0.5)(users, items, targets), NCELoss(0.5)(logits, targets))
 
 
 @pytest.mark.parametrize("kind", [NCELoss, InBatchNCELoss])
-def test_nce_refuses_bad_settings(kind: type[NCELoss]):
-    """A temperature of 0 and an unknown reduction are errors at once."""
+def test_nce_refuses_bad_arguments(kind: type[NCELoss]):
+    """A temperature of 0 and an unknown reduction raise an error in the constructor."""
     for temperature in (0, -1.0, math.nan):
         with pytest.raises(ValueError, match="temperature must be > 0"):
             kind(temperature=temperature)

@@ -1,4 +1,4 @@
-"""A copy of lagging rows that hands writes on: nothing written is lost, and reading moves nothing."""
+"""RowsView: writes reach the table, and reads do not change it."""
 
 import copy
 import io
@@ -54,7 +54,7 @@ WRITES = {
 
 @pytest.mark.parametrize("name", WRITES)
 def test_every_way_to_write_settles_the_table_and_writes_there(table, name):
-    """The same write on a plain tensor of up-to-date rows says what the table must hold after, other features untouched."""
+    """After a write the table equals a plain tensor of up-to-date rows after the same write; other features do not change."""
     expected = table.owner.peek(slice(None))
     with torch.no_grad():
         view = table.rows_of("b")
@@ -69,11 +69,11 @@ def test_every_way_to_write_settles_the_table_and_writes_there(table, name):
     assert not isinstance(table.rows_of("b"), RowsView)
 
 
-def test_reading_gives_plain_tensors_and_moves_nothing(table):
-    """Sums, comparisons, copies, pickles and the state of a model are plain; the table goes on lagging."""
-    view, lying = table.rows_of("a"), table.weight.clone()
-    for read in (view.sum(), view + 1, view > 0, view.clone(), torch.stack([view, view]), view[[0, 1]], copy.deepcopy(view)):
-        assert type(read) is torch.Tensor
+def test_reading_gives_plain_tensors_and_changes_nothing(table):
+    """Sums, comparisons, copies and pickles are plain tensors, and the rows of the table still lag."""
+    view, before = table.rows_of("a"), table.weight.clone()
+    for result in (view.sum(), view + 1, view > 0, view.clone(), torch.stack([view, view]), view[[0, 1]], copy.deepcopy(view)):
+        assert type(result) is torch.Tensor
     file = io.BytesIO()
     torch.save({"w": view}, file)
     file.seek(0)
@@ -82,12 +82,12 @@ def test_reading_gives_plain_tensors_and_moves_nothing(table):
     assert view[0].tolist() == view.tolist()[0]
     assert "-0.3998" in repr(view)
     assert not view.detach().numpy().flags.writeable
-    assert torch.equal(table.weight, lying)
+    assert torch.equal(table.weight, before)
     assert not table.owner.settled
 
 
 def test_a_gradient_reaches_the_table_through_the_copy(table):
-    """A penalty on one feature's weight pulls on the table's weight, at the up-to-date values."""
+    """A penalty on the weight of a feature gives the weight of the table the gradient at the up-to-date values."""
     table.weight.grad = None
     view = table.rows_of("b")
     view.square().sum().backward()
@@ -96,7 +96,7 @@ def test_a_gradient_reaches_the_table_through_the_copy(table):
     assert torch.equal(table.weight.grad, expected)
 
 
-def test_writing_without_no_grad_is_refused_as_for_any_parameter(table):
-    """Torch's own error."""
+def test_an_in_place_write_needs_no_grad_as_for_any_parameter(table):
+    """An in-place write without torch.no_grad raises the error of torch."""
     with pytest.raises(RuntimeError, match="in-place"):
         table.rows_of("a").mul_(2)

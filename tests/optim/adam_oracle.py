@@ -1,4 +1,4 @@
-"""Dense Adam and AdamW, plainly, and tables that are fed gradients made beforehand."""
+"""A naive dense Adam and AdamW, and tables that are trained with given gradients."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def make_table(n_row=12, width=3, seed=0, padding_idx=None):
 
 
 def make_gradients(n_step, n_row=12, width=3, seed=0, scale=1.0):
-    """For each step the rows read and a gradient for each; some rows are read often, some once."""
+    """The rows of each step and a gradient for each row; some rows are read often, some once."""
     rng = np.random.default_rng(seed)
     steps = []
     for _ in range(n_step):
@@ -26,7 +26,7 @@ def make_gradients(n_step, n_row=12, width=3, seed=0, scale=1.0):
 
 
 def backward(table, rows, grad):
-    """Read ``rows`` and send back exactly ``grad``."""
+    """Look up ``rows`` and back-propagate exactly ``grad``."""
     (table(rows) * grad).sum().backward()
 
 
@@ -35,7 +35,7 @@ def dense(rows, grad, n_row):
 
 
 def dense_adam(w, grads, lrs, betas, eps, weight_decay=0.0):
-    """AdamW (Adam where the decay is 0) in float64, every row at every step."""
+    """AdamW (Adam if the decay is 0) in float64, which updates every row at every step."""
     w = np.array(w, dtype=np.float64)
     m, v = np.zeros_like(w), np.zeros_like(w)
     for t, (grad, lr, (beta1, beta2)) in enumerate(zip(grads, lrs, betas, strict=True), 1):

@@ -1,4 +1,4 @@
-"""It is the same Adam: against float64 dense Adam on the same gradients, next to torch's own in float32."""
+"""The row-wise Adam is Adam: compared with a dense Adam in float64, and with torch's Adam in float32, on the same gradients."""
 
 import io
 
@@ -16,7 +16,7 @@ N_STEP = 250
 
 
 def schedule(name, n, lr, beta1, rng):
-    """Rates and beta1 of n steps."""
+    """Learning rates and beta1 of n steps."""
     at = np.arange(n) / n
     if name == "warm-up and cosine":
         return lr * np.minimum(at * 10 + 0.01, 1) * (0.5 + 0.5 * np.cos(np.pi * at)), np.full(n, beta1)
@@ -51,7 +51,7 @@ def run(optimizer, table, steps, lrs, beta1s, beta2, as_dense=False):
 )
 @settings(max_examples=15, deadline=None)
 def test_adam_by_rows_is_adam(name, lr, betas, eps, weight_decay, scale, kernels, seed):
-    """The error against float64 dense Adam is at most twice that of torch's float32 dense Adam, plus 1e-6 of the mean movement."""
+    """The error against dense Adam in float64 is at most twice that of torch's Adam in float32, plus 1e-6 of the mean update."""
     steps = make_gradients(N_STEP, seed=seed, scale=scale)
     lrs, beta1s = schedule(name, N_STEP, lr, betas[0], np.random.default_rng(seed))
     ours, theirs = make_table(seed=seed), make_table(seed=seed)
@@ -72,8 +72,8 @@ def test_adam_by_rows_is_adam(name, lr, betas, eps, weight_decay, scale, kernels
 @pytest.mark.parametrize("kernels", ["torch", "numba"])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 @pytest.mark.parametrize("left", [1, 5, 400])
-def test_a_row_left_alone_for_any_gap_ends_where_adam_takes_it(kernels, weight_decay, left):
-    """A row is read until step ``left`` and then after gaps of 1, 2, 7, 60, 1000 steps; another row is read all the time."""
+def test_a_row_without_gradients_for_any_gap_has_the_weights_of_adam(kernels, weight_decay, left):
+    """One row is read until step ``left`` and then after gaps of 1, 2, 7, 60 and 1000 steps; another row is read at every step."""
     reads = {left + gap for gap in np.cumsum([1, 2, 7, 60, 1000])} | set(range(1, left + 1))
     rng, n = np.random.default_rng(0), left + 1072
     steps = []
@@ -91,7 +91,7 @@ def test_a_row_left_alone_for_any_gap_ends_where_adam_takes_it(kernels, weight_d
 
 
 def test_gaps_of_a_hundred_thousand_steps_are_exact():
-    """The running sums agree with the sum over all missed steps, whatever the second moment, after 10 to 100,000 of them."""
+    """The running sums equal the sum over all missed steps after 10 to 100,000 steps, for any second moment."""
     beta1, beta2, eps, lr, t0, n = 0.5, 0.98, 1e-8, 1e-3, 3, 100_000
     missed = MissedSteps(0, beta1, beta2, eps)
     k, v = np.arange(1, n + 1), np.array([1e-30, 1e-12, 1e-6, 1.0])[:, None]
@@ -102,12 +102,12 @@ def test_gaps_of_a_hundred_thousand_steps_are_exact():
     for t in range(1, t0 + n + 1):
         missed.append(lr, beta1)
         if t - t0 in (10, 100, 1000, 10_000, n):
-            got = [-missed.one_row(t0, 0.0, 1.0, x)[0] for x in v[:, 0]]
-            np.testing.assert_allclose(got, expected[:, t - t0 - 1], rtol=1e-7)
+            result = [-missed.one_row(t0, 0.0, 1.0, x)[0] for x in v[:, 0]]
+            np.testing.assert_allclose(result, expected[:, t - t0 - 1], rtol=1e-7)
 
 
-def test_sums_stay_exact_when_room_grows_and_rates_are_random():
-    """A thousand random rates and beta1 after step 500, row by row against the steps one by one in float64."""
+def test_sums_are_exact_when_they_are_reallocated_and_rates_are_random():
+    """A thousand random learning rates and beta1 after step 500, compared with a loop over the steps in float64."""
     rng = np.random.default_rng(1)
     missed = MissedSteps(500, 0.9, 0.999, 1e-8)
     lrs, beta1s = 10 ** rng.uniform(-5, -2, 1000), rng.uniform(0.7, 0.95, 1000)
@@ -119,14 +119,14 @@ def test_sums_stay_exact_when_room_grows_and_rates_are_random():
             lr, beta1 = lrs[s - 501], beta1s[s - 501]
             m, v = m * beta1, v * 0.999
             w = w * (1 - 0.1 * lr) - lr / (1 - beta1**s) * m / (np.sqrt(v / (1 - 0.999**s)) + 1e-8)
-        found = missed.one_row(t0, 1.0, 0.1, 0.01)
-        np.testing.assert_allclose(found[0] - 1.0, w - 1.0, rtol=2e-6)
-        np.testing.assert_allclose(found[1:], (m, v), rtol=1e-9, atol=1e-11)
+        result = missed.one_row(t0, 1.0, 0.1, 0.01)
+        np.testing.assert_allclose(result[0] - 1.0, w - 1.0, rtol=2e-6)
+        np.testing.assert_allclose(result[1:], (m, v), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("change", [{"betas": (0.9, 0.99)}, {"eps": 1e-3}, {"betas": (0.97, 0.999)}])
 def test_a_change_of_beta2_or_eps_or_a_higher_beta1_stays_exact(change):
-    """Constants that the running sums cannot take start new ones, and the weights are Adam's."""
+    """Constants that the running sums do not accept start new sums, and the weights are those of Adam."""
     steps, ours, theirs = make_gradients(300), make_table(), make_table()
     adam, torchs = Adam(ours.parameters(), lr=1e-2), torch.optim.Adam(theirs.parameters(), lr=1e-2)
     for t, (rows, grad) in enumerate(steps):
@@ -146,27 +146,27 @@ def test_a_change_of_beta2_or_eps_or_a_higher_beta1_stays_exact(change):
 @pytest.mark.parametrize("middle", [7, 150])
 @pytest.mark.parametrize("adam", [Adam, AdamW])
 def test_saving_and_loading_in_the_middle_changes_no_bit(kernels, middle, adam):
-    """A run that is saved, read back without unpickling code into a fresh optimizer, and continued, gives the bits of one that was not."""
+    """A run that is saved, loaded into a new optimizer without unpickling code, and continued gives the same bits as one that is not."""
     steps, straight, table = make_gradients(300), make_table(), make_table()
     with use_kernels(kernels):
-        whole = adam(straight.parameters(), lr=1e-2)
-        run(whole, straight, steps[:middle], [1e-2] * middle, [0.9] * middle, 0.999)
+        uninterrupted = adam(straight.parameters(), lr=1e-2)
+        run(uninterrupted, straight, steps[:middle], [1e-2] * middle, [0.9] * middle, 0.999)
         file = io.BytesIO()
-        torch.save(whole.state_dict(), file)
+        torch.save(uninterrupted.state_dict(), file)
         file.seek(0)
-        run(whole, straight, steps[middle:], [1e-2] * (300 - middle), [0.9] * (300 - middle), 0.999)
-        again = adam(table.parameters(), lr=1e-2)
-        again.load_state_dict(torch.load(file, weights_only=True))
-        run(again, table, steps[middle:], [1e-2] * (300 - middle), [0.9] * (300 - middle), 0.999)
-    assert not again.state_dict()["state"][0]["lag"]["last"].eq(300).all()
+        run(uninterrupted, straight, steps[middle:], [1e-2] * (300 - middle), [0.9] * (300 - middle), 0.999)
+        resumed = adam(table.parameters(), lr=1e-2)
+        resumed.load_state_dict(torch.load(file, weights_only=True))
+        run(resumed, table, steps[middle:], [1e-2] * (300 - middle), [0.9] * (300 - middle), 0.999)
+    assert not resumed.state_dict()["state"][0]["lag"]["last"].eq(300).all()
     assert torch.equal(straight.weight, table.weight)
     assert torch.equal(straight.owner.peek(slice(None)), table.owner.peek(slice(None)))
-    whole.detach(), again.detach()
+    uninterrupted.detach(), resumed.detach()
     assert torch.equal(straight.weight, table.weight)
 
 
-def test_parameter_groups_have_rates_of_their_own():
-    """Two tables and a layer in three groups move as under torch's Adam with the same groups."""
+def test_parameter_groups_have_separate_learning_rates():
+    """Two tables and a layer in three groups are trained as by torch's Adam with the same groups."""
     results = []
     for kind in (Adam, torch.optim.Adam):
         tables, layer = [make_table(seed=1), make_table(seed=2)], torch.nn.Linear(3, 1)
@@ -184,8 +184,8 @@ def test_parameter_groups_have_rates_of_their_own():
 
 
 @pytest.mark.parametrize("build", [torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR])
-def test_schedulers_of_torch_drive_it(build):
-    """OneCycleLR and CyclicLR, which cycle beta1, give what they give with torch's Adam, without one flush."""
+def test_schedulers_of_torch_work(build):
+    """OneCycleLR and CyclicLR, which cycle beta1, give the weights of torch's Adam, and the running sums are never restarted."""
     results = []
     for kind in (Adam, torch.optim.Adam):
         table = make_table()

@@ -1,4 +1,4 @@
-"""Both paths of the kernels give the same rows and, to float32 rounding, the same numbers."""
+"""Both implementations of the kernels give the same rows and, to float32 rounding, the same numbers."""
 
 import subprocess
 import sys
@@ -20,32 +20,32 @@ PATHS = [torch_any, numba_cpu]
 @given(rows=st.lists(st.integers(0, 30), max_size=60), seed=st.integers(0, 100))
 @settings(max_examples=50, deadline=None)
 def test_unique_gather_and_accumulate_agree_with_numpy(rows, seed):
-    """Distinct rows ascending with the place of each, whatever the scratch held before; gathering and summing by them."""
-    asked = torch.tensor(rows, dtype=torch.int64)
+    """Distinct rows are ascending, with the position of each row, for any content of the scratch memory; gather and sum use them."""
+    requested = torch.tensor(rows, dtype=torch.int64)
     slot = torch.from_numpy(np.random.default_rng(seed).integers(0, 40, 31).astype(np.int32))
     weight, grad = torch.randn(31, 5), torch.randn(len(rows), 5)
-    expected, places = np.unique(np.array(rows, dtype=np.int64), return_inverse=True)
+    expected, positions = np.unique(np.array(rows, dtype=np.int64), return_inverse=True)
     sums = np.zeros((len(expected), 5))
-    np.add.at(sums, places, grad.numpy())
+    np.add.at(sums, positions, grad.numpy())
     for path in PATHS:
-        distinct, inverse = path.unique(asked, slot)
+        distinct, inverse = path.unique(requested, slot)
         assert distinct.tolist() == expected.tolist()
-        assert inverse.tolist() == places.tolist()
-        assert torch.equal(path.gather(weight, asked), weight[asked])
+        assert inverse.tolist() == positions.tolist()
+        assert torch.equal(path.gather(weight, requested), weight[requested])
         np.testing.assert_allclose(path.accumulate(grad, inverse, len(distinct)).numpy(), sums, atol=1e-5)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("wrong", [-1, 31])
 def test_rows_outside_the_table_are_an_error(path, wrong):
-    """Never a neighbour's memory."""
+    """A row outside the table raises an error; no other memory is read."""
     with pytest.raises(IndexError, match=f"rows must be >= 0 and < 31.*{wrong}"):
         path.unique(torch.tensor([3, wrong]), torch.zeros(31, dtype=torch.int32))
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.999])
 def test_catch_up_and_update_agree(decay):
-    """Rows left at many different steps, some of them now; rows that are not asked for stay as they are."""
+    """The implementations agree for rows with many different last steps, and rows that are not requested do not change."""
     missed = MissedSteps(40, 0.9, 0.999, 1e-8)
     for s in range(900):
         missed.append(1e-3 * (1 + s % 3), 0.9, decay)
@@ -71,8 +71,8 @@ def test_catch_up_and_update_agree(decay):
         torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=1e-9)
 
 
-def test_whole_runs_agree():
-    """Three hundred steps with both paths end in the same weights."""
+def test_runs_with_both_implementations_agree():
+    """Three hundred steps with both implementations give the same weights."""
     ends = []
     for choice in ("torch", "numba"):
         table = make_table()
@@ -88,7 +88,7 @@ def test_whole_runs_agree():
 
 
 def test_the_choice_of_kernels_holds_until_the_end_of_with():
-    """And "auto" takes the compiled ones for float32 on the CPU only."""
+    """The choice ends with the ``with`` block, and "auto" selects the compiled kernels for float32 on the CPU only."""
     table = torch.zeros(2, 2)
     with use_kernels("torch"):
         assert kernels_for(table) is torch_any
@@ -101,8 +101,8 @@ def test_the_choice_of_kernels_holds_until_the_end_of_with():
         use_kernels("fast")
 
 
-def test_without_numba_the_torch_path_is_taken_and_forcing_names_the_extra():
-    """Where numba cannot be found, training works and asking for it by name says how to install it."""
+def test_without_numba_torch_is_used_and_the_error_names_the_extra():
+    """Without numba the torch kernels are used, and use_kernels("numba") raises an error that tells how to install it."""
     code = """
 import importlib.util as util, sys
 find = util.find_spec
@@ -121,13 +121,13 @@ else:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_second_start_finds_the_compiled_kernels_on_disk():
-    """A new process loads what an earlier one compiled."""
+def test_a_second_process_loads_the_compiled_kernels_from_disk():
+    """A new process loads the kernels that an earlier process compiled."""
     code = """
 import torch
 from torch_rechub.kernels import numba_cpu
 numba_cpu.unique(torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int32))
-print(sum(numba_cpu._first_seen.stats.cache_hits.values()))
+print(sum(numba_cpu._distinct_rows.stats.cache_hits.values()))
 """
     numba_cpu.unique(torch.tensor([1, 0, 1]), torch.zeros(3, dtype=torch.int32))
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -135,7 +135,7 @@ print(sum(numba_cpu._first_seen.stats.cache_hits.values()))
 
 
 def test_a_step_reads_no_number_back_from_the_device(monkeypatch):
-    """Nothing in optimizer.step() turns a tensor into a number, which would wait for a GPU: every way to do so raises here."""
+    """optimizer.step() never converts a tensor to a number, which would wait for a GPU: each such conversion raises here."""
 
     def refuse(*_):
         raise AssertionError("a number was read back")

@@ -1,4 +1,4 @@
-"""DESIGN section 3, Table: who may lag, when rows are brought up to date, and what the world outside sees."""
+"""Ownership of tables: which rows may lag, when rows are brought up to date, and which values other code reads."""
 
 import copy
 import logging
@@ -33,8 +33,8 @@ def lagging(kind=Adam):
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_constructing_attaches_and_the_gradient_holds_the_rows_read(kind):
-    """By itself a table has a dense gradient; from construction until detach a coalesced sparse one of the distinct rows."""
+def test_the_constructor_attaches_and_the_gradient_holds_the_rows_read(kind):
+    """A table without an owner has a dense gradient; from the constructor until detach it has a coalesced sparse one."""
     table = make_table()
     table(torch.tensor([5, 2, 5])).sum().backward()
     assert not table.weight.grad.is_sparse
@@ -52,8 +52,8 @@ def test_constructing_attaches_and_the_gradient_holds_the_rows_read(kind):
 
 
 @pytest.mark.parametrize("kind", MOVING)
-def test_reading_without_training_moves_no_bit_and_sees_rows_up_to_date(kind):
-    """Evaluation, one feature's weight, pickle and deepcopy show what settling would give, and leave every bit where it lies."""
+def test_reading_without_training_changes_no_bit_and_gives_up_to_date_rows(kind):
+    """Evaluation, the weight of a feature, pickle and deepcopy give the values after settle, and do not change the table."""
     table, _ = lagging(kind)
     before = [
         table.weight.clone(),
@@ -61,17 +61,17 @@ def test_reading_without_training_moves_no_bit_and_sees_rows_up_to_date(kind):
         table.owner.last.clone(),
     ]
     with torch.no_grad():
-        seen = [table(torch.arange(12)), table.rows_of("a"), copy.deepcopy(table).weight, pickle.loads(pickle.dumps(table)).weight]
+        read = [table(torch.arange(12)), table.rows_of("a"), copy.deepcopy(table).weight, pickle.loads(pickle.dumps(table)).weight]
     after = [table.weight, *(x for x in table.owner.state.values() if isinstance(x, torch.Tensor)), table.owner.last]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert not torch.equal(table.weight, seen[0])
+    assert not torch.equal(table.weight, read[0])
     table.settle()
-    for weight in seen:
+    for weight in read:
         assert torch.equal(weight, table.weight)
 
 
 def test_a_copy_has_no_owner_and_trains_by_hand():
-    """A deep copy has a dense gradient, is known as a table, and leaves the first table's optimizer alone."""
+    """A deep copy has a dense gradient, can get an owner, and does not affect the optimizer of the first table."""
     table, _ = lagging()
     twin = copy.deepcopy(table)
     twin(torch.tensor([1])).sum().backward()
@@ -82,8 +82,8 @@ def test_a_copy_has_no_owner_and_trains_by_hand():
     assert table.owner is not twin.owner
 
 
-def test_one_owner_at_most_and_two_optimizers_in_turn_are_those_of_torch():
-    """Each stepped in turn re-attaches itself first, after the other has settled: the weights are those of two dense optimizers in turn."""
+def test_two_optimizers_that_alternate_are_those_of_torch():
+    """A step first attaches the optimizer, after the other one has settled; the weights are those of two dense optimizers."""
     results = []
     for kinds in ((Adam, SGD), (torch.optim.Adam, torch.optim.SGD)):
         table = make_table()
@@ -100,8 +100,8 @@ def test_one_owner_at_most_and_two_optimizers_in_turn_are_those_of_torch():
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 
 
-def test_torch_adam_by_hand_after_detach_and_ours_again():
-    """Detach, train with torch's Adam, attach again: moments stay, and torch's Adam can take over the state as it is."""
+def test_torch_adam_after_detach_and_attach_again():
+    """After detach, torch's Adam can load the state and train; after attach, the row-wise Adam continues with its moments."""
     table, ours = lagging()
     twin = copy.deepcopy(table)
     ours.detach()
@@ -119,7 +119,7 @@ def test_torch_adam_by_hand_after_detach_and_ours_again():
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_dense_gradients_accumulated_ones_and_rows_not_read_are_exact(kind):
-    """A penalty on all rows, a backward while nobody owned the table, two lookups, two backwards: all as with a dense gradient."""
+    """A penalty on all rows, a backward pass without an owner, two lookups and two backward passes give the dense result."""
     table, twin = make_table(), make_table()
     optimizer, other = kind(table.parameters(), lr=1e-2), kind(twin.parameters(), lr=1e-2)
     for t, (rows, grad) in enumerate(make_gradients(60)):
@@ -143,7 +143,7 @@ def test_dense_gradients_accumulated_ones_and_rows_not_read_are_exact(kind):
 
 
 def test_a_sparse_gradient_of_rows_not_read_is_exact():
-    """Rows that another process read are brought up to date by the step itself."""
+    """The step brings rows up to date that the last lookup did not read, for example those of another process."""
     table, twin = make_table(), make_table()
     optimizer, other = Adam(table.parameters(), lr=1e-2), torch.optim.Adam(twin.parameters(), lr=1e-2)
     for rows, grad in make_gradients(60):
@@ -157,8 +157,8 @@ def test_a_sparse_gradient_of_rows_not_read_is_exact():
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_padding_rows_learn_nothing(kind):
-    """A padding row stays zero though it is read, and its gradient is zero."""
+def test_padding_rows_are_not_trained(kind):
+    """A padding row that is read stays zero, and its gradient is zero."""
     table = make_table(padding_idx=3)
     with torch.no_grad():
         table.weight[3] = 0
@@ -174,7 +174,7 @@ def test_padding_rows_learn_nothing(kind):
 
 
 def test_writes_from_outside_first_bring_all_rows_up_to_date():
-    """load_state_dict and a write into one feature's weight leave the other rows where Adam has them, settled, and are not lost."""
+    """load_state_dict and a write into the weight of a feature settle the table first, and the written values are kept."""
     layer = EmbeddingLayer([SparseFeature("a", 6, 3), SparseFeature("b", 6, 3)])
     table = layer.table_of("a")
     optimizer = Adam(layer.parameters(), lr=0.1)
@@ -191,8 +191,8 @@ def test_writes_from_outside_first_bring_all_rows_up_to_date():
     assert table.owner.settled
 
 
-def test_tables_follow_to_another_type_and_train_on():
-    """After .double() rows are up to date, and training goes on in the new type."""
+def test_tables_can_be_trained_after_a_change_of_dtype():
+    """After .double() all rows are up to date, and training continues in the new dtype."""
     table, optimizer = lagging()
     table.double()
     assert table.owner.settled
@@ -205,8 +205,8 @@ def test_tables_follow_to_another_type_and_train_on():
 @pytest.mark.parametrize(
     "options", [{"weight_decay": 0.1}, {"amsgrad": True}, {"maximize": True}, {"betas": (0.9999, 0.999)}, {"eps": 0.0}]
 )
-def test_what_moves_every_row_takes_torchs_dense_path_and_says_so_once(options, caplog):
-    """Coupled decay and the like: torch's own bits from gradients of the rows read, no row ever lags, one line of information."""
+def test_options_that_change_every_row_use_torchs_dense_step_and_are_logged_once(options, caplog):
+    """Coupled decay and similar options give the bits of torch, no row lags, and one line is logged."""
     table, twin = make_table(), make_table()
     with caplog.at_level(logging.INFO, logger="torch_rechub"):
         optimizer, torchs = Adam(table.parameters(), lr=0.1, **options), torch.optim.Adam(twin.parameters(), lr=0.1, fused=True, **options)
@@ -219,8 +219,8 @@ def test_what_moves_every_row_takes_torchs_dense_path_and_says_so_once(options, 
     assert len([record for record in caplog.records if "densely" in record.message]) == 1
 
 
-def test_decay_that_comes_and_goes_stays_exact():
-    """Coupled decay switched on for some steps: rows settle, the dense path takes over, and rows come back after."""
+def test_decay_for_some_steps_is_exact():
+    """With coupled decay for some steps, rows settle, the dense step is used for these steps, and row mode continues after them."""
     table, twin = make_table(), make_table()
     optimizer, torchs = Adam(table.parameters(), lr=1e-2), torch.optim.Adam(twin.parameters(), lr=1e-2)
     for t, (rows, grad) in enumerate(make_gradients(90)):
@@ -233,8 +233,8 @@ def test_decay_that_comes_and_goes_stays_exact():
     torch.testing.assert_close(table.weight, twin.weight, rtol=1e-4, atol=1e-6)
 
 
-def test_a_closure_is_called_once_and_a_step_without_gradient_moves_nothing():
-    """As in torch: the closure's loss comes back; a table without a gradient keeps its place and its time."""
+def test_a_closure_is_called_once_and_a_step_without_gradient_changes_nothing():
+    """As in torch, step returns the loss of the closure, and a table without a gradient keeps its weights and its step number."""
     table = make_table()
     optimizer = Adam(table.parameters())
     before = table.weight.clone()
@@ -253,7 +253,7 @@ def test_a_closure_is_called_once_and_a_step_without_gradient_moves_nothing():
 
 
 def test_groups_added_later_and_frozen_tables():
-    """add_param_group attaches too; a table that is not trained keeps no owner."""
+    """add_param_group attaches the tables of the group; a table that is not trained has no owner."""
     table, later = make_table(), make_table(seed=1)
     frozen = EmbeddingTable([SparseFeature("f", 3, 2)], trainable=False)
     optimizer = Adam([*table.parameters(), *frozen.parameters()])
@@ -264,7 +264,7 @@ def test_groups_added_later_and_frozen_tables():
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_bad_arguments_are_refused(kind):
-    """As torch refuses them; a tensor as rate by name."""
+    """Bad arguments raise the errors of torch; a tensor as learning rate and a copy of the optimizer raise a TypeError."""
     params = list(make_table().parameters())
     with pytest.raises(ValueError, match=r"lr|learning rate"):
         kind(params, lr=-1.0)
@@ -275,15 +275,15 @@ def test_bad_arguments_are_refused(kind):
 
 
 def test_adam_checks_betas_eps_and_decay_as_torch():
-    """Each out of range."""
+    """Each argument out of range raises the error of torch."""
     params = list(make_table().parameters())
     for options in ({"betas": (1.0, 0.9)}, {"betas": (0.9, 1.0)}, {"eps": -1.0}, {"weight_decay": -1.0}):
         with pytest.raises(ValueError, match="Invalid"):
             Adam(params, **options)
 
 
-def test_row_wise_names_ours_where_the_mathematics_is_the_same():
-    """Torch's four with arguments that ours take; nothing for others, tensors and unknown arguments."""
+def test_row_wise_returns_the_optimizer_with_the_same_mathematics():
+    """Four optimizers of torch have a row-wise form; other optimizers, tensors and unknown arguments give None."""
     for torchs, ours in ((torch.optim.Adam, Adam), (torch.optim.AdamW, AdamW), (torch.optim.SGD, SGD), (torch.optim.Adagrad, Adagrad)):
         assert row_wise(torchs, {"lr": 0.1, "weight_decay": 0.0}) is ours
     assert row_wise(torch.optim.RMSprop, {}) is None
@@ -292,9 +292,9 @@ def test_row_wise_names_ours_where_the_mathematics_is_the_same():
     assert row_wise(lambda params: None, {}) is None
 
 
-@pytest.mark.filterwarnings("default")  # torch's own, on the way to its compiler
+@pytest.mark.filterwarnings("default")  # warnings of torch's compiler
 def test_a_compiled_model_trains_by_rows_with_the_same_bits():
-    """torch.compile around a model leaves reading and bringing rows up to date alone."""
+    """torch.compile does not change lookups and updates of rows."""
     ends = []
     for compiled in (True, False):
         table = make_table()

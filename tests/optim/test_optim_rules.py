@@ -1,4 +1,4 @@
-"""SGD, Adagrad, RowWiseAdagrad and FTRL on tables, next to dense ones; clipping by the norm."""
+"""SGD, Adagrad, RowWiseAdagrad and FTRL on tables, compared with dense optimizers; gradient clipping by the norm."""
 
 import copy
 import io
@@ -24,7 +24,7 @@ TORCHS = [
 
 @pytest.mark.parametrize(("kind", "torchs", "options"), TORCHS)
 def test_sgd_and_adagrad_by_rows_are_those_of_torch(kind, torchs, options):
-    """With rates that change at every step and momentum that changes and stops, next to torch's on dense gradients."""
+    """With learning rates and a momentum that change at every step, the weights equal those of torch on dense gradients."""
     table, twin = make_table(), make_table()
     optimizer, other = kind(table.parameters(), lr=0.1, **options), torchs(twin.parameters(), lr=0.1, **options)
     for t, (rows, grad) in enumerate(make_gradients(600)):
@@ -43,29 +43,29 @@ def test_sgd_and_adagrad_by_rows_are_those_of_torch(kind, torchs, options):
 
 @pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (Adagrad, {}), (RowWiseAdagrad, {}), (FTRL, {"l1": 0.1})])
 def test_rules_saved_and_loaded_in_the_middle_change_no_bit(kind, options):
-    """As for Adam."""
+    """A run that is saved, loaded into a new optimizer and continued gives the same bits as one that is not."""
     steps, straight, table = make_gradients(300), make_table(), make_table()
-    whole, again = kind(straight.parameters(), lr=0.1, **options), kind(table.parameters(), lr=0.1, **options)
+    uninterrupted, resumed = kind(straight.parameters(), lr=0.1, **options), kind(table.parameters(), lr=0.1, **options)
     for t, (rows, grad) in enumerate(steps):
         if t == 290:
             file = io.BytesIO()
-            torch.save((whole.state_dict(), straight.weight.detach()), file)
+            torch.save((uninterrupted.state_dict(), straight.weight.detach()), file)
             file.seek(0)
             state, weight = torch.load(file, weights_only=True)
             with torch.no_grad():
                 table.weight.copy_(weight)
-            again.load_state_dict(state)
-        for each, its in ((whole, straight), (again, table)) if t >= 290 else ((whole, straight),):
+            resumed.load_state_dict(state)
+        for each, its_table in ((uninterrupted, straight), (resumed, table)) if t >= 290 else ((uninterrupted, straight),):
             each.zero_grad()
-            backward(its, rows, grad)
+            backward(its_table, rows, grad)
             each.step()
     assert torch.equal(straight.weight, table.weight)
-    whole.detach(), again.detach()
+    uninterrupted.detach(), resumed.detach()
     assert torch.equal(straight.weight, table.weight)
 
 
-def test_row_wise_adagrad_has_one_sum_a_row():
-    """Against the plain loop; what is no table has one sum a coordinate."""
+def test_row_wise_adagrad_has_one_sum_per_row():
+    """RowWiseAdagrad equals a loop with one sum per row; all other parameters have one sum per coordinate."""
     table, layer = make_table(), torch.nn.Linear(3, 2)
     w, total = table.weight.detach().double().numpy().copy(), np.full(12, 0.5)
     optimizer = RowWiseAdagrad([*table.parameters(), *layer.parameters()], lr=0.1, initial_accumulator_value=0.5)
@@ -83,7 +83,7 @@ def test_row_wise_adagrad_has_one_sum_a_row():
 
 @pytest.mark.parametrize("as_dense", [False, True])
 def test_ftrl_is_algorithm_1(as_dense):
-    """Against the paper's loop over coordinates, started where the weights are; L1 makes exact zeros, l1 = 0 none."""
+    """FTRL equals the loop of the paper over coordinates, from the initial weights; the L1 penalty gives exact zeros."""
     table = make_table()
     w = table.weight.detach().double().numpy().copy()
     alpha, beta, l1, l2 = 0.1, 1.0, 2.0, 0.5
@@ -108,8 +108,8 @@ def test_ftrl_is_algorithm_1(as_dense):
     assert ((table.weight == 0).numpy() == (w == 0)).all()
 
 
-def test_ftrl_trains_what_is_no_table_too():
-    """A linear layer moves as a table with the same gradients does, and bad numbers are refused."""
+def test_ftrl_trains_other_parameters_too():
+    """A linear layer is trained as a table with the same gradients, and bad arguments are refused."""
     table, layer = make_table(), torch.nn.Linear(3, 12, bias=False)
     with torch.no_grad():
         layer.weight.copy_(table.weight)
@@ -127,7 +127,7 @@ def test_ftrl_trains_what_is_no_table_too():
 
 @pytest.mark.parametrize("max_norm", [0.5, 1e6])
 def test_clipping_is_that_of_dense_gradients(max_norm):
-    """Coalesced, uncoalesced and dense gradients together have the norm, and get the factor, that torch gives their dense form."""
+    """The norm and the factor of coalesced, uncoalesced and dense gradients are those of torch for dense gradients."""
     once, twice, weight = (torch.nn.Parameter(torch.zeros(6, 3)) for _ in range(3))
     once.grad = torch.sparse_coo_tensor([[1, 4]], torch.randn(2, 3), (6, 3), check_invariants=False).coalesce()
     twice.grad = torch.sparse_coo_tensor([[4, 1, 4]], torch.randn(3, 3), (6, 3), check_invariants=False)
@@ -141,8 +141,8 @@ def test_clipping_is_that_of_dense_gradients(max_norm):
         torch.testing.assert_close(parameter.grad.to_dense(), twin.grad)
 
 
-def test_clipping_nothing_and_a_norm_that_is_not_finite():
-    """No gradient: norm 0. NaN reaches all gradients, infinity makes zeros and NaN, as in torch."""
+def test_clipping_without_gradients_and_with_a_norm_that_is_not_finite():
+    """The norm of no gradient is 0. As in torch, NaN makes all gradients NaN, and infinity makes them 0 and NaN."""
     assert clip_grad_norm_([torch.nn.Parameter(torch.zeros(1))], 1.0) == 0
     for bad in (float("nan"), float("inf")):
         ours, theirs = ([torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))] for _ in range(2))

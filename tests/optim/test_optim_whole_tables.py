@@ -1,4 +1,4 @@
-"""Where every row of a table moves at every step: coupled decay, penalties on whole tables, torch's Adam by hand."""
+"""Steps that change every row of a table: coupled decay, penalties on all rows, and torch's Adam in a hand-written loop."""
 
 import logging
 
@@ -30,8 +30,8 @@ def lagging(n_step=30):
 
 
 @pytest.mark.parametrize(("kind", "torchs"), [(Adam, torch.optim.Adam), (SGD, torch.optim.SGD), (Adagrad, torch.optim.Adagrad)])
-def test_coupled_decay_gives_torchs_own_bits_also_with_gradients_in_parts(kind, torchs):
-    """One lookup or two, one backward or two, a gradient from before it was owned, and steps without one: torch's bits."""
+def test_coupled_decay_gives_the_bits_of_torch_with_accumulated_gradients_too(kind, torchs):
+    """One or two backward passes, a gradient from before attach, and steps without a gradient give the bits of torch."""
     table, twin = make_table(), make_table()
     ours, theirs = kind(table.parameters(), lr=0.1, weight_decay=0.1), torchs(twin.parameters(), lr=0.1, weight_decay=0.1, fused=True)
     for t, (rows, grad) in enumerate(make_gradients(60)):
@@ -50,7 +50,7 @@ def test_coupled_decay_gives_torchs_own_bits_also_with_gradients_in_parts(kind, 
 
 
 def test_a_step_that_fails_leaves_no_gradient_behind(monkeypatch):
-    """After torch's step raised, the gradient is the batch's own, and the next step has nothing of it."""
+    """After an error in torch's step, the gradient is that of the batch again, and the next step does not use it."""
     table, twin = make_table(), make_table()
     ours, theirs = (Adam(each.parameters(), lr=0.1, weight_decay=0.1) for each in (table, twin))
 
@@ -70,25 +70,25 @@ def test_a_step_that_fails_leaves_no_gradient_behind(monkeypatch):
     assert torch.equal(table.weight, twin.weight)
 
 
-def test_a_penalty_counts_lagging_rows_as_they_would_be_up_to_date():
-    """Without gradients it moves no bit; with them it brings rows up to date; both give the penalty of settled rows."""
+def test_a_penalty_uses_the_up_to_date_values_of_lagging_rows():
+    """Without gradients the table does not change, with gradients it is settled; both give the penalty of settled rows."""
     table, _ = lagging()
     before = table.weight.detach().clone()
     with torch.no_grad():
-        seen = PENALTY(table)
+        without_grad = PENALTY(table)
     assert torch.equal(table.weight, before)
     assert not table.owner.settled
-    read = PENALTY(table)
+    with_grad = PENALTY(table)
     assert table.owner.settled
     weight = table.weight.detach().double().numpy()
     assert not np.allclose(weight, before)
     expected = 0.01 * np.abs(weight).sum() + 0.1 * np.square(weight).sum()
-    np.testing.assert_allclose([float(seen), float(read.detach())], expected, rtol=1e-6)
+    np.testing.assert_allclose([float(without_grad), float(with_grad.detach())], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_penalty_on_tables_trains_as_under_torchs_adam(every, caplog):
-    """At each step or at some of them, rows lagging in between: the weights of dense Adam, and it says once what that costs."""
+    """A penalty at each step or at every fourth step gives the weights of dense Adam, and the dense step is logged once."""
     table, twin = make_table(), make_table()
     ours, theirs = Adam(table.parameters(), lr=1e-2), torch.optim.Adam(twin.parameters(), lr=1e-2)
     with caplog.at_level(logging.INFO, logger="torch_rechub"):
@@ -103,8 +103,8 @@ def test_a_penalty_on_tables_trains_as_under_torchs_adam(every, caplog):
     assert len([record for record in caplog.records if "their gradient is dense" in record.message]) == 1
 
 
-def test_torchs_adam_by_hand_trains_the_model_after_fit():
-    """After fit nobody owns the tables: a step by hand is torch's own, on dense gradients, from the weights that fit left."""
+def test_torchs_adam_in_a_hand_written_loop_trains_the_model_after_fit():
+    """After fit the tables have no owner, and a step of torch's Adam uses dense gradients and the weights at the end of fit."""
     rng = np.random.default_rng(0)
     x = {"a": rng.integers(0, 30, 256), "b": rng.integers(0, 20, 256)}
     features = [SparseFeature("a", 30, 4), SparseFeature("b", 20, 8)]
@@ -127,7 +127,7 @@ def test_torchs_adam_by_hand_trains_the_model_after_fit():
 
 
 def test_a_layer_of_several_widths_trains_as_under_torchs_adam():
-    """Tables of three widths under one row-wise Adam, some rows of each lagging, are those of torch's Adam at the end."""
+    """Tables of three widths that one row-wise Adam trains are at the end those of torch's Adam."""
     ends = []
     for kind in (Adam, torch.optim.Adam):
         torch.manual_seed(0)
@@ -142,13 +142,13 @@ def test_a_layer_of_several_widths_trains_as_under_torchs_adam():
     torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-6)
 
 
-def test_the_dense_gradient_that_is_kept_is_zero_between_steps():
-    """Only the rows of the batch are laid into it, and none stays."""
+def test_the_dense_gradient_is_zero_between_steps():
+    """The dense gradient holds the rows of the batch only during a step."""
     table = make_table()
     optimizer = Adam(table.parameters(), lr=0.1, weight_decay=0.1)
     for rows, grad in make_gradients(20):
         optimizer.zero_grad()
         backward(table, rows, grad)
         optimizer.step()
-        assert not table.owner._dense.any()
+        assert not table.owner._dense_grad.any()
         assert torch.equal(table.weight.grad.to_dense(), dense(rows, grad, 12))

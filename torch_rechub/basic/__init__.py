@@ -1,4 +1,4 @@
-"""The words: features, layers, losses, metrics and callbacks; each is imported when it is asked for."""
+"""Features, layers, losses, metrics and callbacks; each subpackage is imported on first access."""
 
 import importlib
 from types import ModuleType

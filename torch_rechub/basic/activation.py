@@ -1,4 +1,4 @@
-"""Activations by name, and Dice, the one that torch does not have."""
+"""Activations by name, and Dice, which torch does not provide."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ __all__ = ["Dice", "activation_layer"]
 
 
 class Dice(nn.Module):
-    """Dice: a PReLU whose bend sits where the batch has its centre, softened by the batch's spread.
+    """Dice: a smooth PReLU whose centre is the mean of the batch and whose width is the standard deviation of the batch.
 
     ``f(s) = p(s) * s + (1 - p(s)) * alpha * s`` with ``p(s) = sigmoid((s - E[s]) / sqrt(Var[s] + epsilon))``, where mean and variance
-    are those of each neuron over the batch, and moving averages of them when not training (Zhou et al., *Deep Interest Network for
-    Click-Through Rate Prediction*, KDD 2018, eq. 3). Deviations: ``alpha`` is one number for all neurons, as the existing package stores
-    it, and starts at 0 as the authors' code does (not at random); ``epsilon`` is 1e-3, not 1e-8. A single row in training is normalised
-    by the moving averages, which it leaves alone. The existing package normalises each row over its neurons, which is another function.
+    are those of each neuron over the batch in training, and their moving averages in evaluation (Zhou et al., *Deep Interest Network for
+    Click-Through Rate Prediction*, KDD 2018, eq. 3). Deviations: ``alpha`` is one number for all neurons, as in the
+    existing package, and its initial value is 0, as in the authors' code; ``epsilon`` is 1e-3, not 1e-8. A training batch of one row is
+    normalised by the moving averages and does not change them. The existing package normalises each row over its neurons, which is a
+    different function.
 
-    State: ``alpha`` ``(1,)`` as the existing package writes it, and ``running_mean`` and ``running_var`` ``(n,)``, which it does not have.
-    Its weights load strictly (the averages then stay what they are: 0 and 1 in a new layer); it loads ours with ``strict=False``.
+    State: ``alpha`` ``(1,)`` as in the existing package, and ``running_mean`` and ``running_var`` ``(n,)``, which it does not have. Weights
+    of the existing package load with ``strict=True``; the averages do not change then (0 and 1 in a new layer). The existing package
+    loads these weights with ``strict=False``.
 
     Args:
         epsilon: added to the variance.
-        n_neuron: width of the input; None learns it from the first training batch or from the state that is loaded.
+        n_neuron: width of the input; None takes it from the first training batch or from the loaded state.
 
     Shape:
         ``(..., n)`` -> ``(..., n)``; all but the last axis are the batch.
@@ -39,7 +41,7 @@ class Dice(nn.Module):
 
     running_mean: Tensor | None
     running_var: Tensor | None
-    momentum = 0.1  # the weight of the newest batch, as in BatchNorm1d
+    momentum = 0.1  # the weight of the last batch in the averages, as in BatchNorm1d
 
     def __init__(self, epsilon: float = 1e-3, n_neuron: int | None = None) -> None:
         super().__init__()
@@ -49,19 +51,19 @@ class Dice(nn.Module):
         self.register_buffer("running_var", None if n_neuron is None else torch.ones(n_neuron))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Bend ``x``."""
+        """Apply the activation to ``x``."""
         rows = x.reshape(-1, x.shape[-1])  # (B, n)
-        by_batch = self.training and rows.shape[0] > 1
-        if by_batch and self.running_mean is None:
-            self._make_averages(rows)
-        if by_batch or self.running_mean is not None:
-            centred = F.batch_norm(rows, self.running_mean, self.running_var, None, None, by_batch, self.momentum, self.epsilon)
+        use_batch = self.training and rows.shape[0] > 1
+        if use_batch and self.running_mean is None:
+            self._create_averages(rows)
+        if use_batch or self.running_mean is not None:
+            normalised = F.batch_norm(rows, self.running_mean, self.running_var, None, None, use_batch, self.momentum, self.epsilon)
         else:
-            centred = rows / (1 + self.epsilon) ** 0.5  # nothing was learned yet: mean 0, variance 1
-        p = torch.sigmoid(centred).view_as(x)
+            normalised = rows / (1 + self.epsilon) ** 0.5  # no averages yet: mean 0, variance 1
+        p = torch.sigmoid(normalised).view_as(x)
         return x * (self.alpha + (1 - self.alpha) * p)
 
-    def _make_averages(self, like: Tensor) -> None:
+    def _create_averages(self, like: Tensor) -> None:
         width = like.shape[-1]
         self.running_mean = torch.zeros(width, device=like.device)
         self.running_var = torch.ones(width, device=like.device)
@@ -78,7 +80,7 @@ class Dice(nn.Module):
     ) -> None:
         names = (f"{prefix}running_mean", f"{prefix}running_var")
         if self.running_mean is None and all(name in state_dict for name in names):
-            self._make_averages(torch.empty(state_dict[names[0]].shape, device=self.alpha.device))
+            self._create_averages(torch.empty(state_dict[names[0]].shape, device=self.alpha.device))
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         if not any(name in state_dict for name in names):  # weights of the existing package
             missing_keys[:] = [name for name in missing_keys if name not in names]
@@ -98,12 +100,12 @@ def activation_layer(act_name: str | type[nn.Module], n_neuron: int | None = Non
     """A new activation layer.
 
     Args:
-        act_name: one of sigmoid, relu, dice, prelu, softmax, leakyrelu (in any case), or a class that is made without arguments.
-        n_neuron: width of the layer's input, where it is known; only Dice keeps something of that size.
+        act_name: sigmoid, relu, dice, prelu, softmax or leakyrelu (upper or lower case), or a module class that needs no arguments.
+        n_neuron: width of the layer's input, if it is known; only Dice uses it.
 
     Raises:
-        ValueError: when the name is unknown.
-        TypeError: when ``act_name`` is neither a name nor a class of layers.
+        ValueError: the name is unknown.
+        TypeError: ``act_name`` is neither a name nor a module class.
 
     Example:
         >>> activation_layer("LeakyReLU")
@@ -111,13 +113,13 @@ def activation_layer(act_name: str | type[nn.Module], n_neuron: int | None = Non
         >>> activation_layer(nn.Tanh)
         Tanh()
     """
-    kind: Any = act_name
+    layer_class: Any = act_name
     if isinstance(act_name, str):
-        kind = _BY_NAME.get(act_name.lower())
-        if kind is None:
+        layer_class = _BY_NAME.get(act_name.lower())
+        if layer_class is None:
             close = difflib.get_close_matches(act_name.lower(), _BY_NAME, n=1, cutoff=0.5)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"activation must be one of {list(_BY_NAME)} or an nn.Module class; got {act_name!r}.{hint}")
     elif not (isinstance(act_name, type) and issubclass(act_name, nn.Module)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"activation must be a name or an nn.Module class, so that each layer gets its own; got {act_name!r}.")
-    return kind(n_neuron=n_neuron) if isinstance(kind, type) and issubclass(kind, Dice) else kind()
+        raise TypeError(f"activation must be a name or an nn.Module class, because each layer needs its own instance; got {act_name!r}.")
+    return layer_class(n_neuron=n_neuron) if isinstance(layer_class, type) and issubclass(layer_class, Dice) else layer_class()

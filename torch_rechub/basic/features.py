@@ -1,6 +1,6 @@
-"""What a column is: frozen descriptions that hold no weights, so one list can describe any number of models.
+"""Immutable descriptions of columns. They hold no weights, so one list of features can describe any number of models.
 
-Source of the automatic width: Wang et al., *Deep & Cross Network for Ad Click Predictions*, ADKDD 2017, section 4.1.
+Source of the automatic embedding width: Wang et al., *Deep & Cross Network for Ad Click Predictions*, ADKDD 2017, section 4.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MakeEmbedding: TypeAlias = Callable[..., nn.Embedding]
 
 
 def get_auto_embedding_dim(num_classes: int) -> int:
-    """Width of an embedding from its vocabulary: ``floor(6 * num_classes ** 0.25)`` (DCN, ADKDD 2017).
+    """The embedding width for a vocabulary size: ``floor(6 * num_classes ** 0.25)`` (DCN, ADKDD 2017).
 
     Example:
         >>> get_auto_embedding_dim(1000)
@@ -31,14 +31,14 @@ def get_auto_embedding_dim(num_classes: int) -> int:
 
 @dataclass(frozen=True, repr=False)
 class DenseFeature:
-    """A number, or a vector of numbers, that a model reads as it is.
+    """A column of numbers, or of vectors of numbers, that a model reads without an embedding.
 
     Args:
-        name: the column's name.
-        embed_dim: 1 for a number; the length of the vector otherwise.
+        name: name of the column.
+        embed_dim: 1 for a number, or the length of the vector.
 
     Raises:
-        ValueError: when ``embed_dim`` is below 1.
+        ValueError: ``embed_dim`` is below 1.
 
     Example:
         >>> DenseFeature("age")
@@ -58,15 +58,15 @@ class DenseFeature:
 
 @dataclass(frozen=True, repr=False)
 class EmbeddedFeature:
-    """What :class:`SparseFeature` and :class:`SequenceFeature` have in common: ids that are looked up in a table."""
+    """The base class of :class:`SparseFeature` and :class:`SequenceFeature`: ids that are looked up in an embedding table."""
 
     name: str
     vocab_size: int
-    embed_dim: int = None  # type: ignore[assignment]  # None asks for the automatic width; it is an int once made
+    embed_dim: int = None  # type: ignore[assignment]  # None means the automatic width; an int after construction
 
     shared_with: str | None = None
     padding_idx: int | None = None
-    initializer: MakeEmbedding = RandomNormal(0, 0.0001)  # it is frozen
+    initializer: MakeEmbedding = RandomNormal(0, 0.0001)  # immutable, so a shared default is safe
 
     def __post_init__(self) -> None:
         _check_name(self.name, type(self).__name__)
@@ -81,11 +81,11 @@ class EmbeddedFeature:
 
     @property
     def table_name(self) -> str:
-        """The name of the feature whose table is read: its own, or that of ``shared_with``."""
+        """The name of the feature whose table is read: ``shared_with``, or the name of this feature."""
         return self.shared_with or self.name
 
     def get_embedding_layer(self) -> nn.Embedding:
-        """A fresh embedding of this feature's shape, for code that builds its own layers; the feature does not keep it."""
+        """A new embedding of this feature's shape, for code that builds its own layers; the feature does not store it."""
         return self.initializer(self.vocab_size, self.embed_dim, padding_idx=self.padding_idx)
 
     def __repr__(self) -> str:
@@ -94,18 +94,18 @@ class EmbeddedFeature:
 
 @dataclass(frozen=True, repr=False)
 class SparseFeature(EmbeddedFeature):
-    """One id a row.
+    """A column with one id per row.
 
     Args:
-        name: the column's name.
+        name: name of the column.
         vocab_size: number of ids; a column holds 0 .. vocab_size - 1.
-        embed_dim: width of the embedding; None takes :func:`get_auto_embedding_dim`.
-        shared_with: the name of another feature whose table this one reads.
-        padding_idx: an id whose row stays as it starts (zero) and learns nothing.
-        initializer: how the table starts, see :mod:`torch_rechub.basic.initializers`.
+        embed_dim: width of the embedding; None means :func:`get_auto_embedding_dim`.
+        shared_with: name of another feature whose table this feature reads.
+        padding_idx: an id whose row is zero and is not trained.
+        initializer: initial values of the table, see :mod:`torch_rechub.basic.initializers`.
 
     Raises:
-        ValueError: when a size is below 1 or ``padding_idx`` is no id.
+        ValueError: a size is below 1, or ``padding_idx`` is not an id of the vocabulary.
 
     Example:
         >>> SparseFeature("city", vocab_size=20, embed_dim=8)
@@ -115,19 +115,19 @@ class SparseFeature(EmbeddedFeature):
 
 @dataclass(frozen=True, repr=False, init=False)
 class SequenceFeature(EmbeddedFeature):
-    """A list of ids a row, padded to one length ``L``.
+    """A column with a list of ids per row, padded to one length ``L``.
 
     Args:
-        name: the column's name.
-        vocab_size: number of ids, the padding id among them.
-        embed_dim: width of the embedding; None takes :func:`get_auto_embedding_dim`.
-        pooling: "mean" or "sum" of the ids that are not padding, or "concat" to keep all ``L`` embeddings.
-        shared_with: the name of another feature whose table this one reads.
-        padding_idx: the id that fills a short list; None means that every id counts.
-        initializer: how the table starts.
+        name: name of the column.
+        vocab_size: number of ids, including the padding id.
+        embed_dim: width of the embedding; None means :func:`get_auto_embedding_dim`.
+        pooling: "mean" or "sum" over the ids that are not padding, or "concat" to keep all ``L`` embeddings.
+        shared_with: name of another feature whose table this feature reads.
+        padding_idx: the id that fills short lists; None means that no id is padding.
+        initializer: initial values of the table.
 
     Raises:
-        ValueError: when a size is below 1, ``padding_idx`` is no id, or ``pooling`` is none of the three.
+        ValueError: a size is below 1, ``padding_idx`` is not an id of the vocabulary, or ``pooling`` is none of the three.
 
     Example:
         >>> SequenceFeature("last_clicks", vocab_size=1000, embed_dim=8, pooling="mean", shared_with="item", padding_idx=0)
@@ -146,9 +146,9 @@ class SequenceFeature(EmbeddedFeature):
         padding_idx: int | None = None,
         initializer: MakeEmbedding = RandomNormal(0, 0.0001),
     ) -> None:
-        given = {"name": name, "vocab_size": vocab_size, "embed_dim": embed_dim, "pooling": pooling}
-        given |= {"shared_with": shared_with, "padding_idx": padding_idx, "initializer": initializer}
-        for field, value in given.items():
+        arguments = {"name": name, "vocab_size": vocab_size, "embed_dim": embed_dim, "pooling": pooling}
+        arguments |= {"shared_with": shared_with, "padding_idx": padding_idx, "initializer": initializer}
+        for field, value in arguments.items():
             object.__setattr__(self, field, value)
         self.__post_init__()
         if pooling not in get_args(Pooling):
@@ -158,16 +158,16 @@ class SequenceFeature(EmbeddedFeature):
 Feature: TypeAlias = DenseFeature | SparseFeature | SequenceFeature
 
 
-def _check_name(name: str, kind: str) -> None:
+def _check_name(name: str, class_name: str) -> None:
     if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{kind}: name must be a non-empty string; got {name!r}.")
+        raise TypeError(f"{class_name}: name must be a non-empty string; got {name!r}.")
 
 
 def _check_size(feature: DenseFeature | EmbeddedFeature, field: str, size: int) -> None:
     try:
-        whole = int(size) == size
+        is_integer = int(size) == size
     except (TypeError, ValueError):
-        whole = False
-    if not whole or size < 1:
+        is_integer = False
+    if not is_integer or size < 1:
         raise ValueError(f"{type(feature).__name__} '{feature.name}': {field} must be a whole number >= 1; got {size!r}.")
     object.__setattr__(feature, field, int(size))

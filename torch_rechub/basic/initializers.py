@@ -1,4 +1,4 @@
-"""How an embedding table starts: each initializer fills a tensor in place, or makes an ``nn.Embedding`` as the older interface did."""
+"""Initializers of embedding tables: each fills a tensor in place, or makes an ``nn.Embedding`` as in the existing package."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Initializer", "Pretrained", "RandomNormal", "RandomUniform", "Xavier
 
 
 class Initializer:
-    """Base class: a subclass says in :meth:`fill_` what the numbers are.
+    """The base class of initializers; a subclass implements :meth:`fill_`.
 
-    Calling an initializer gives a new ``nn.Embedding``; no initializer ever keeps the weights that it made.
+    Calling an initializer returns a new ``nn.Embedding``; the initializer does not store it.
     """
 
-    #: Whether the table learns; only :class:`Pretrained` can say no.
+    #: Whether the table is trained; False only for a frozen :class:`Pretrained`.
     trainable: bool = True
 
     def fill_(self, weight: Tensor) -> Tensor:
@@ -28,9 +28,9 @@ class Initializer:
         raise NotImplementedError
 
     def __call__(self, vocab_size: int, embed_dim: int, padding_idx: int | None = None) -> nn.Embedding:
-        """Make an embedding whose padding row, if there is one, is zero."""
-        embedding = nn.Embedding(vocab_size, embed_dim, padding_idx=padding_idx, _weight=self.fill_(torch.empty(vocab_size, embed_dim)))
-        embedding.weight.requires_grad_(self.trainable)
+        """A new embedding; its padding row, if there is one, is zero."""
+        weight = self.fill_(torch.empty(vocab_size, embed_dim))
+        embedding = nn.Embedding.from_pretrained(weight, freeze=not self.trainable, padding_idx=padding_idx)
         if padding_idx is not None and self.trainable:
             nn.init.zeros_(embedding.weight[padding_idx])
         return embedding
@@ -38,10 +38,10 @@ class Initializer:
 
 @dataclass(frozen=True)
 class RandomNormal(Initializer):
-    """Normal numbers.
+    """Numbers from a normal distribution.
 
     Args:
-        mean: centre of the distribution.
+        mean: mean of the distribution.
         std: standard deviation, at least 0.
 
     Example:
@@ -59,7 +59,7 @@ class RandomNormal(Initializer):
 
 @dataclass(frozen=True)
 class RandomUniform(Initializer):
-    """Uniform numbers between ``minval`` and ``maxval``."""
+    """Numbers from a uniform distribution between ``minval`` and ``maxval``."""
 
     minval: float = 0.0
     maxval: float = 1.0
@@ -95,14 +95,14 @@ class XavierUniform(Initializer):
 
 
 class Pretrained(Initializer):
-    """Weights made elsewhere.
+    """Given weights, for example from another model.
 
     Args:
         embedding_weight: array, tensor or nested list, ``(vocab_size, embed_dim)``. It is copied.
-        freeze: keep the weights as they are (default), or let them learn on.
+        freeze: whether the weights are excluded from training.
 
     Raises:
-        ValueError: when the table that is to be filled has another shape.
+        ValueError: the table has another shape.
 
     Example:
         >>> Pretrained([[1.0, 2.0], [3.0, 4.0]])(vocab_size=2, embed_dim=2).weight.requires_grad
@@ -119,15 +119,15 @@ class Pretrained(Initializer):
 
     @property
     def trainable(self) -> bool:  # type: ignore[override]
-        """Whether the weights learn on."""
+        """Whether the weights are trained."""
         return not self.freeze
 
     def fill_(self, weight: Tensor) -> Tensor:
         """Copy the given weights."""
         if weight.shape != self.embedding_weight.shape:
             raise ValueError(
-                f"Pretrained: embedding_weight has shape {tuple(self.embedding_weight.shape)}, but the feature asks for "
-                f"(vocab_size, embed_dim) = {tuple(weight.shape)}. Make the two agree."
+                f"Pretrained: embedding_weight has shape {tuple(self.embedding_weight.shape)}, but the feature needs "
+                f"(vocab_size, embed_dim) = {tuple(weight.shape)}. Make the two equal."
             )
         with torch.no_grad():
             return weight.copy_(self.embedding_weight)
@@ -137,4 +137,4 @@ class Pretrained(Initializer):
         return f"Pretrained(<{rows} x {width}>, freeze={self.freeze})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # it is never changed
+        return self  # immutable

@@ -1,8 +1,8 @@
-"""What the row-wise optimizers do to many rows at once: one interface, two implementations.
+"""Operations of the row-wise optimizers on many rows at once: one interface, two implementations.
 
-:mod:`torch_any` is plain torch and runs on every device. :mod:`numba_cpu` is compiled for one CPU thread and taken by itself where numba
-(``pip install torch-rechub[fast]``) is there and a table is float32 on the CPU. Both give the same rows in the same order, and numbers
-that agree to float32 rounding.
+:mod:`torch_any` is plain torch and runs on every device. :mod:`numba_cpu` is compiled for one CPU thread. It is selected automatically
+when numba is installed (``pip install torch-rechub[fast]``) and the table is float32 on the CPU. Both return the same rows in the same
+order, and numbers that agree to float32 rounding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Kernels(Protocol):
     """The operations on rows."""
 
     def unique(self, rows: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
-        """The distinct ``rows`` ``(n,)``, ascending, int64, and for each row its place among them; ``slot`` is scratch, int32."""
+        """The distinct ``rows`` ``(n,)``, ascending, int64, and the position of each row among them; ``slot`` is int32 scratch memory."""
         ...
 
     def gather(self, weight: Tensor, rows: Tensor) -> Tensor:
@@ -36,68 +36,68 @@ class Kernels(Protocol):
         ...
 
     def accumulate(self, grad: Tensor, inverse: Tensor, n: int) -> Tensor:
-        """Sums ``(n, D)`` of the rows of ``grad`` by the places ``inverse``."""
+        """Sums ``(n, D)`` of the rows of ``grad`` that have the same position in ``inverse``."""
         ...
 
     def adam_catch_up(self, w: Tensor, m: Tensor, v: Tensor, last: Tensor, rows: Tensor, missed: MissedSteps) -> None:
-        """Bring the distinct ``rows`` of weights ``w`` and moments ``m``, ``v`` up to date in place; ``last`` says since when they lag."""
+        """Bring the distinct ``rows`` of weights ``w`` and moments ``m``, ``v`` up to date in place; ``last`` holds their last steps."""
         ...
 
     def adam_update(self, w: Tensor, m: Tensor, v: Tensor, last: Tensor, rows: Tensor, grad: Tensor, step: AdamStep) -> None:
-        """One step of Adam on the distinct ``rows``, which are up to date, with gradients ``(n, D)``."""
+        """Apply one step of Adam to the distinct ``rows``, which are up to date, with gradients ``(n, D)``."""
         ...
 
 
 _choice: Choice = "auto"
 
 
-def use_kernels(choice: Choice) -> _Choosing:
-    """Choose the kernels from here on; used with ``with``, until its end.
+def use_kernels(choice: Choice) -> _ChoiceContext:
+    """Choose the kernels for the process, or until the end of a ``with`` block.
 
     Args:
-        choice: "torch" or "numba" forces one; "auto" takes numba where it can.
+        choice: "torch" or "numba" selects one implementation; "auto" selects numba wherever it can be used.
 
     Raises:
-        ValueError: any other word.
-        ImportError: "numba" where numba is not installed.
+        ValueError: ``choice`` is none of the three.
+        ImportError: ``choice`` is "numba" and numba is not installed.
 
     Example:
         >>> with use_kernels("torch"):
         ...     kernels_for(torch.zeros(2, 2)).__name__
         'torch_rechub.kernels.torch_any'
     """
-    global _choice  # one setting for the process, as torch's own
+    global _choice  # one setting for the process, like torch's own settings
     if choice not in ("auto", "torch", "numba"):
         raise ValueError(f"use_kernels: choice must be 'auto', 'torch' or 'numba'; got {choice!r}.")
-    if choice == "numba" and not _numba_is_there():
+    if choice == "numba" and not _numba_is_installed():
         raise ImportError("use_kernels('numba') needs numba. Install it with: pip install torch-rechub[fast]")
-    before, _choice = _choice, choice
-    return _Choosing(before)
+    previous, _choice = _choice, choice
+    return _ChoiceContext(previous)
 
 
-class _Choosing:
-    """Puts the earlier choice back at the end of a ``with``."""
+class _ChoiceContext:
+    """Restores the previous choice at the end of a ``with`` block."""
 
-    def __init__(self, before: Choice) -> None:
-        self.before: Choice = before
+    def __init__(self, previous: Choice) -> None:
+        self.previous: Choice = previous
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *error: object) -> None:
-        use_kernels(self.before)
+        use_kernels(self.previous)
 
 
 def kernels_for(weight: Tensor) -> Kernels:
-    """The kernels for a table like ``weight``."""
-    compiled = weight.device.type == "cpu" and weight.dtype is torch.float32 and weight.is_contiguous()
-    if compiled and _choice != "torch" and _numba_is_there():
+    """The kernels for a table with the device, the dtype and the layout of ``weight``."""
+    can_be_compiled = weight.device.type == "cpu" and weight.dtype is torch.float32 and weight.is_contiguous()
+    if can_be_compiled and _choice != "torch" and _numba_is_installed():
         return _numba_cpu()
     return cast(Kernels, torch_any)
 
 
 @cache
-def _numba_is_there() -> bool:
+def _numba_is_installed() -> bool:
     return find_spec("numba") is not None
 
 

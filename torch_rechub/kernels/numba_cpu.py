@@ -1,8 +1,8 @@
 """The kernels compiled for one CPU thread: the same results as :mod:`torch_any` to float32 rounding, in a fraction of the time.
 
-Imported only when numba is there and tensors are on the CPU. What is compiled is kept on disk, so a second start does not pay
-again. Inner loops run over the columns of a row, which is what the compiler turns into vector instructions; rows ahead are asked for
-early, because memory is what takes the time.
+This module is imported only when numba is installed and the tensors are on the CPU. Compiled code is cached on disk, so a second start
+does not compile again. Inner loops run over the columns of a row, which the compiler turns into vector instructions. The loops are limited
+by memory latency, so each row is prefetched several iterations before it is used.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from torch_rechub.kernels.torch_any import AdamStep, gather
 
 __all__ = ["accumulate", "adam_catch_up", "adam_update", "gather", "unique"]
 
-AHEAD = 8  #: rows between asking for one and using it
+PREFETCH_DISTANCE = 8  #: number of rows between the prefetch of a row and its use
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    """``numba.njit``, kept on disk where there is a place for it."""
+    """``numba.njit``, cached on disk where a folder for the cache can be written."""
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # neither the package's folder nor a user's one can be written
+    except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def _prefetch(typing_context: Any, array: Any, row: Any) -> Any:
-    """Ask the memory for the beginning of ``array[row]``, without waiting."""
+    """Prefetch the beginning of ``array[row]`` into the cache, without waiting."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
@@ -44,28 +44,28 @@ def _prefetch(typing_context: Any, array: Any, row: Any) -> Any:
         index = [context.cast(builder, arguments[1], signature.args[1], types.intp)] + [zero] * (kind.ndim - 1)
         item = cgutils.get_item_pointer(context, builder, kind, view, index)
         byte = builder.bitcast(item, ir.IntType(8).as_pointer())
-        whole = ir.IntType(32)
-        name = ir.FunctionType(ir.VoidType(), [byte.type, whole, whole, whole])
+        int32 = ir.IntType(32)
+        name = ir.FunctionType(ir.VoidType(), [byte.type, int32, int32, int32])
         prefetch = cgutils.get_or_insert_function(builder.module, name, "llvm.prefetch.p0")
-        builder.call(prefetch, [byte, whole(1), whole(3), whole(1)])
+        builder.call(prefetch, [byte, int32(1), int32(3), int32(1)])
         return context.get_dummy_value()
 
     return types.void(array, row), generate
 
 
-_ask_for: Any = intrinsic(_prefetch)
+_prefetch_row: Any = intrinsic(_prefetch)
 
 
 @_compiled
-def _first_seen(rows: Any, slot: Any, distinct: Any) -> int:
-    """Write each row once to ``distinct``; -1 - position of a row that is not in the table. ``slot`` needs no clearing."""
+def _distinct_rows(rows: Any, slot: Any, distinct: Any) -> int:
+    """Write each distinct row once and return their number; ``-1 - i`` if ``rows[i]`` is not in the table. ``slot`` needs no clearing."""
     n = 0
     for i in range(len(rows)):
         row = rows[i]
         if row < 0 or row >= len(slot):
             return -1 - i
-        place = slot[row]
-        if place >= n or distinct[place] != row:
+        position = slot[row]
+        if position >= n or distinct[position] != row:
             slot[row] = n
             distinct[n] = row
             n += 1
@@ -73,7 +73,7 @@ def _first_seen(rows: Any, slot: Any, distinct: Any) -> int:
 
 
 @_compiled
-def _places(rows: Any, distinct: Any, slot: Any, inverse: Any) -> None:
+def _positions(rows: Any, distinct: Any, slot: Any, inverse: Any) -> None:
     for i in range(len(distinct)):
         slot[distinct[i]] = i
     for i in range(len(rows)):
@@ -84,9 +84,9 @@ def _places(rows: Any, distinct: Any, slot: Any, inverse: Any) -> None:
 def _accumulate(grad: Any, inverse: Any, out: Any) -> None:
     out[:] = 0
     for i in range(len(inverse)):
-        place = inverse[i]
+        position = inverse[i]
         for j in range(grad.shape[1]):
-            out[place, j] += grad[i, j]
+            out[position, j] += grad[i, j]
 
 
 @_compiled
@@ -108,13 +108,13 @@ def _adam_catch_up(
     width = w.shape[1]
     root, moved = np.empty(width, w.dtype), np.empty(width, w.dtype)
     for i in range(len(rows)):
-        if i + AHEAD < len(rows):
-            ahead = rows[i + AHEAD]
-            _ask_for(w, ahead)
-            _ask_for(m, ahead)
-            _ask_for(v, ahead)
-        if i + 2 * AHEAD < len(rows):
-            _ask_for(last, rows[i + 2 * AHEAD])
+        if i + PREFETCH_DISTANCE < len(rows):
+            ahead = rows[i + PREFETCH_DISTANCE]
+            _prefetch_row(w, ahead)
+            _prefetch_row(m, ahead)
+            _prefetch_row(v, ahead)
+        if i + 2 * PREFETCH_DISTANCE < len(rows):
+            _prefetch_row(last, rows[i + 2 * PREFETCH_DISTANCE])
         row = rows[i]
         missed = now - last[row]
         if missed == 0:
@@ -150,26 +150,26 @@ def _adam_update(
     now: Any,
     beta1: Any,
     beta2: Any,
-    fresh1: Any,
-    fresh2: Any,
+    one_minus_beta1: Any,
+    one_minus_beta2: Any,
     rate: Any,
     root: Any,
     eps: Any,
     decay: Any,
 ) -> None:
     for i in range(len(rows)):
-        if i + AHEAD < len(rows):
-            ahead = rows[i + AHEAD]
-            _ask_for(w, ahead)
-            _ask_for(m, ahead)
-            _ask_for(v, ahead)
-            _ask_for(last, ahead)
+        if i + PREFETCH_DISTANCE < len(rows):
+            ahead = rows[i + PREFETCH_DISTANCE]
+            _prefetch_row(w, ahead)
+            _prefetch_row(m, ahead)
+            _prefetch_row(v, ahead)
+            _prefetch_row(last, ahead)
         row = rows[i]
         last[row] = now
         for j in range(w.shape[1]):
             g = grad[i, j]
-            first = m[row, j] + (g - m[row, j]) * fresh1
-            second = beta2 * v[row, j] + fresh2 * (g * g)
+            first = m[row, j] + (g - m[row, j]) * one_minus_beta1
+            second = beta2 * v[row, j] + one_minus_beta2 * (g * g)
             m[row, j] = first
             v[row, j] = second
             w[row, j] = decay * w[row, j] - rate * first / (np.sqrt(second) * root + eps)
@@ -177,15 +177,15 @@ def _adam_update(
 
 def unique(rows: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
     """See :func:`torch_rechub.kernels.unique`."""
-    asked = rows.numpy()
-    distinct, inverse = np.empty(len(asked), np.int32), np.empty(len(asked), np.int32)
-    places = slot.numpy()
-    n = _first_seen(asked, places, distinct)
+    requested = rows.numpy()
+    distinct, inverse = np.empty(len(requested), np.int32), np.empty(len(requested), np.int32)
+    scratch = slot.numpy()
+    n = _distinct_rows(requested, scratch, distinct)
     if n < 0:
-        raise IndexError(f"rows must be >= 0 and < {len(places)}, the rows of the table; got {asked[-1 - n]}.")
+        raise IndexError(f"rows must be >= 0 and < {len(scratch)}, the number of rows of the table; got {requested[-1 - n]}.")
     distinct = distinct[:n]
     distinct.sort()
-    _places(asked, distinct, places, inverse)
+    _positions(requested, distinct, scratch, inverse)
     return torch.from_numpy(distinct.astype(np.int64)), torch.from_numpy(inverse)
 
 

@@ -1,4 +1,4 @@
-"""The kernels in plain torch, for every device and floating type; see :class:`torch_rechub.kernels.Kernels` for what each does."""
+"""The kernels in plain torch, for every device and floating-point type; :class:`torch_rechub.kernels.Kernels` documents each."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import torch
 from torch import Tensor
 
 from torch_rechub.kernels.missed import MissedSteps
+from torch_rechub.torch_private import embedding_backward
 
 __all__ = ["AdamStep", "accumulate", "adam_catch_up", "adam_update", "gather", "sorted_unique", "unique"]
 
 
 @dataclass(frozen=True)
 class AdamStep:
-    """The numbers of one step of Adam: Kingma and Ba, ICLR 2015, end of section 2, in torch's arrangement.
+    """The numbers of one step of Adam: Kingma and Ba, ICLR 2015, end of section 2, as torch arranges it.
 
     Args:
-        now: the step's number, from 1.
-        lr: rate.
+        now: number of the step; the first step is 1.
+        lr: learning rate.
         beta1: first-moment decay.
         beta2: second-moment decay.
-        eps: added to the root of the second moment after its correction.
-        decay: what weights are multiplied by, ``1 - lr * weight_decay``.
+        eps: added to the square root of the second moment, after its bias correction.
+        decay: factor of the weights, ``1 - lr * weight_decay``.
     """
 
     now: int
@@ -35,32 +36,32 @@ class AdamStep:
 
     @property
     def rate(self) -> float:
-        """``lr`` with the first moment's bias correction."""
+        """The learning rate, with the bias correction of the first moment."""
         return self.lr / (1 - self.beta1**self.now)
 
     @property
     def root(self) -> float:
-        """What ``sqrt(v)`` is multiplied by: the second moment's bias correction."""
+        """The factor of ``sqrt(v)``: the bias correction of the second moment."""
         return 1 / math.sqrt(1 - self.beta2**self.now)
 
 
 def unique(rows: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
-    """By sorting; on a GPU the layer above has checked the rows."""
+    """Implemented by sorting. On a GPU the rows are not checked here; the embedding layer has checked the ids."""
     if len(rows) and rows.device.type == "cpu":
         low, high = (int(bound) for bound in rows.aminmax())
         if low < 0 or high >= len(slot):
-            raise IndexError(f"rows must be >= 0 and < {len(slot)}, the rows of the table; got {low if low < 0 else high}.")
+            raise IndexError(f"rows must be >= 0 and < {len(slot)}, the number of rows of the table; got {low if low < 0 else high}.")
     return sorted_unique(rows)
 
 
 def sorted_unique(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct rows, ascending, and the place of each among them: 10 times cheaper on the CPU than ``torch.unique``."""
+    """The distinct rows, ascending, and the position of each row among them; on the CPU 10 times faster than ``torch.unique``."""
     ordered, order = rows.to(torch.int32).sort()
-    fresh = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    is_first = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     if len(rows):
-        torch.ne(ordered[1:], ordered[:-1], out=fresh[1:])
-    inverse = torch.empty_like(order).scatter_(0, order, fresh.cumsum(0) - 1)
-    return ordered[fresh].long(), inverse
+        torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
+    inverse = torch.empty_like(order).scatter_(0, order, is_first.cumsum(0) - 1)
+    return ordered[is_first].long(), inverse
 
 
 def gather(weight: Tensor, rows: Tensor) -> Tensor:
@@ -69,41 +70,43 @@ def gather(weight: Tensor, rows: Tensor) -> Tensor:
 
 
 def accumulate(grad: Tensor, inverse: Tensor, n: int) -> Tensor:
-    """In the order of positions on the CPU; sorted on a GPU, so that a run can be repeated bit for bit."""
+    """Summed in the order of positions on the CPU and in sorted order on a GPU, so that a run can be repeated bit for bit."""
     if grad.is_cuda:
-        return torch.ops.aten.embedding_dense_backward(grad, inverse, n, -1, False)
+        return embedding_backward(grad, inverse, n)
     return grad.new_zeros(n, grad.shape[1]).index_add_(0, inverse, grad)
 
 
 def adam_catch_up(w: Tensor, m: Tensor, v: Tensor, last: Tensor, rows: Tensor, missed: MissedSteps) -> None:
-    """The formula of :mod:`torch_rechub.kernels.missed` on whole columns; a row that has missed nothing is not changed by it."""
-    sums = missed.on(w.device)
-    left = last.index_select(0, rows)
-    t, n_missed = left - missed.start, missed.now - left
+    """The formula of :mod:`torch_rechub.kernels.missed`, vectorised over rows; a row that has missed no step does not change."""
+    sums = missed.sums_on(w.device)
+    last_step = last.index_select(0, rows)
+    t, n_missed = last_step - missed.start, missed.now - last_step
     weight, shift = sums.weight.index_select(0, t).to(w.dtype), sums.shift.index_select(0, t).to(w.dtype)  # (n, nodes)
     second = v.index_select(0, rows)  # (n, D)
     root, moved = second.sqrt(), torch.zeros_like(second)
-    n_node = int(sums.n_node.index_select(0, t).max()) if len(t) and w.device.type == "cpu" else weight.shape[1]  # elsewhere: no waiting
+    n_node = weight.shape[1]
+    if len(t) and w.device.type == "cpu":  # on a GPU, reading the maximum would wait for the device
+        n_node = int(sums.n_node.index_select(0, t).max())
     for node in range(n_node):
         moved.addcdiv_(weight[:, node : node + 1].expand_as(root), root + shift[:, node : node + 1])
     power, ratio = sums.power.index_select(0, n_missed), sums.ratio.index_select(0, t)
     first = m.index_select(0, rows)
-    moved = w.index_select(0, rows).sub_(moved.mul_(first))
+    new = w.index_select(0, rows).sub_(moved.mul_(first))
     if missed.decays:
         log_decay = sums.log_decay[missed.now - missed.start] - sums.log_decay.index_select(0, t)
-        moved *= log_decay.exp().to(w.dtype)[:, None]
-    w.index_copy_(0, rows, moved)
+        new *= log_decay.exp().to(w.dtype)[:, None]
+    w.index_copy_(0, rows, new)
     m.index_copy_(0, rows, first.mul_((ratio * power.sqrt()).to(w.dtype)[:, None]))
     v.index_copy_(0, rows, second.mul_(power.to(w.dtype)[:, None]))
     last.index_fill_(0, rows, missed.now)
 
 
 def adam_update(w: Tensor, m: Tensor, v: Tensor, last: Tensor, rows: Tensor, grad: Tensor, step: AdamStep) -> None:
-    """One step of Adam on distinct rows."""
+    """Apply one step of Adam to the distinct rows."""
     first = m.index_select(0, rows).lerp_(grad, 1 - step.beta1)
     second = v.index_select(0, rows).mul_(step.beta2).addcmul_(grad, grad, value=1 - step.beta2)
-    moved = w.index_select(0, rows).mul_(step.decay).addcdiv_(first, second.sqrt().mul_(step.root).add_(step.eps), value=-step.rate)
-    w.index_copy_(0, rows, moved)
+    new = w.index_select(0, rows).mul_(step.decay).addcdiv_(first, second.sqrt().mul_(step.root).add_(step.eps), value=-step.rate)
+    w.index_copy_(0, rows, new)
     m.index_copy_(0, rows, first)
     v.index_copy_(0, rows, second)
     last.index_fill_(0, rows, step.now)

@@ -1,4 +1,4 @@
-"""Optimizers that treat embedding tables row by row: a step costs what its batch touches, with the mathematics of torch's own."""
+"""Optimizers that update embedding tables row by row: the cost of a step depends on the batch, the mathematics is that of torch."""
 
 from torch_rechub.kernels import use_kernels
 from torch_rechub.optim.adagrad import Adagrad, RowWiseAdagrad

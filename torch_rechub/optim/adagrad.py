@@ -1,4 +1,4 @@
-"""Adagrad, by coordinate and by row: rows without a gradient do not move, so tables cost what the batch touches."""
+"""Adagrad with one sum per coordinate or per row. Rows without a gradient do not change, so a step reads only the rows of the batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Adagrad", "RowWiseAdagrad"]
 
 
 class AdagradRows(TableRows):
-    """A table under Adagrad; ``sum`` has one number a coordinate, or one a row."""
+    """A table under Adagrad; ``sum`` has one number per coordinate, or one per row."""
 
     def step(self, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         self.state["step"] += 1
@@ -25,27 +25,27 @@ class AdagradRows(TableRows):
         square = grad * grad
         total += square if total.shape == square.shape else square.mean(1, keepdim=True)
         self.state["sum"].index_copy_(0, rows, total)
-        moved = self.weight.index_select(0, rows).addcdiv_(grad, total.sqrt().add_(group["eps"]).expand_as(grad), value=-rate)
-        self.weight.index_copy_(0, rows, moved)
+        new = self.weight.index_select(0, rows).addcdiv_(grad, total.sqrt().add_(group["eps"]).expand_as(grad), value=-rate)
+        self.weight.index_copy_(0, rows, new)
 
 
 class Adagrad(RowOptimizer):
-    """``torch.optim.Adagrad``, with embedding tables at the cost of the rows that a batch reads.
+    """``torch.optim.Adagrad``, where the cost of an embedding table depends on the rows of the batch only.
 
     Duchi, Hazan and Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, JMLR 2011, the diagonal form:
     ``sum += grad^2; w -= lr / (1 + (step - 1) * lr_decay) * grad / (sqrt(sum) + eps)``.
 
     Args:
-        params: all of a model's parameters, or groups of them.
-        lr: rate, a number.
-        lr_decay: how fast the rate falls with the steps.
-        weight_decay: it moves every row, so above 0 tables are trained densely.
-        initial_accumulator_value: where the sum of squares starts.
-        eps: added to its root.
-        foreach, maximize, differentiable, fused: as torch's, for what is no table; fused on the CPU where None.
+        params: all parameters of a model, or groups of them.
+        lr: learning rate, a number.
+        lr_decay: decay of the learning rate, as in the formula.
+        weight_decay: coupled decay. It changes every row, so tables are trained densely if it is above 0.
+        initial_accumulator_value: first value of the sum of squares.
+        eps: added to the square root of the sum.
+        foreach, maximize, differentiable, fused: as in torch, for all other parameters; ``fused=None`` means True on the CPU.
 
     Raises:
-        ValueError: as torch's.
+        ValueError: an argument is out of range, as in torch.
         TypeError: ``lr`` is a tensor.
 
     Example:
@@ -76,29 +76,29 @@ class Adagrad(RowOptimizer):
         super().__init__(params, options, torch.optim.Adagrad)
 
     def start_state(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        """As torch's, which starts its sums when it is constructed."""
+        """Create the sums, as torch does in its constructor."""
         by_row = self.by_row and parameter in self._tables
         total = parameter.detach()[:, :1] if by_row else parameter.detach()
-        start = {"step": torch.tensor(0.0), "sum": torch.full_like(total, group["initial_accumulator_value"])}
-        self.state[parameter] = start
+        initial = {"step": torch.tensor(0.0), "sum": torch.full_like(total, group["initial_accumulator_value"])}
+        self.state[parameter] = initial
 
 
 class RowWiseAdagrad(Adagrad):
-    """Adagrad with one sum for each row of a table: the mean of the squares of the row's gradient.
+    """Adagrad with one sum for each row of a table: the sum of the mean squares of the row's gradients.
 
     ``sum_r += mean_j grad_rj^2; w_r -= lr * grad_r / (sqrt(sum_r) + eps)``: the exact row-wise Adagrad of FBGEMM and TorchRec (Mudigere
-    et al., *Software-Hardware Co-design for Fast and Scalable Training of Deep Learning Recommendation Models*, ISCA 2022). It needs
-    ``1/D`` of Adagrad's memory. What is no table is trained by :class:`Adagrad`.
+    et al., *Software-Hardware Co-design for Fast and Scalable Training of Deep Learning Recommendation Models*, ISCA 2022). Its
+    state takes ``1/D`` of the memory of Adagrad's. All other parameters are trained as by :class:`Adagrad`.
 
     Args:
-        params: all of a model's parameters, or groups of them.
-        lr: rate, a number.
-        lr_decay: how fast the rate falls with the steps.
-        initial_accumulator_value: where the sums start.
-        eps: added to their roots.
+        params: all parameters of a model, or groups of them.
+        lr: learning rate, a number.
+        lr_decay: decay of the learning rate, as in :class:`Adagrad`.
+        initial_accumulator_value: first value of the sums.
+        eps: added to the square roots of the sums.
 
     Raises:
-        ValueError: as torch's Adagrad.
+        ValueError: an argument is out of range, as in torch's Adagrad.
 
     Example:
         >>> optimizer = RowWiseAdagrad(torch.nn.Linear(2, 1).parameters(), lr=0.1)

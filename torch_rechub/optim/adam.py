@@ -1,4 +1,4 @@
-"""Adam and AdamW, exactly, at the cost of the batch."""
+"""Exact Adam and AdamW, where the cost of a step depends on the rows of the batch only."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from torch_rechub.basic.layers.table import EmbeddingTable
-from torch_rechub.kernels import AdamStep, kernels_for, missed
-from torch_rechub.kernels.missed import MissedSteps
+from torch_rechub.kernels import AdamStep, kernels_for
+from torch_rechub.kernels.missed import MissedSteps, why_not
 from torch_rechub.optim.base import RowOptimizer
 from torch_rechub.optim.rows import TableRows, eagerly
 
 __all__ = ["Adam", "AdamW"]
 
-CHUNK = 1 << 14  #: rows brought up to date at a time when all are
+CHUNK = 1 << 14  #: number of rows in a chunk when all rows are brought up to date
 
-_why_not = lru_cache(maxsize=4096)(missed.why_not)
+_why_not = lru_cache(maxsize=4096)(why_not)
 
 
 class AdamRows(TableRows):
-    """A table under Adam: each row keeps the step at which it was last brought up to date."""
+    """A table under Adam: ``last`` holds the step at which each row was last brought up to date."""
 
     def __init__(self, table: EmbeddingTable, state: dict[str, Any]) -> None:
         weight = table.weight.detach()
@@ -34,7 +34,7 @@ class AdamRows(TableRows):
         self.now = int(state["step"])
         self.last = torch.full((len(weight),), self.now, dtype=torch.int32, device=weight.device)
         self.missed: MissedSteps | None = None
-        self.read_at = -1
+        self.last_read_step = -1
 
     @property
     def settled(self) -> bool:
@@ -42,8 +42,8 @@ class AdamRows(TableRows):
 
     @eagerly
     def peek(self, rows: Tensor | slice) -> Tensor:
-        self.follow()
-        w, m, v, last = (tensor[rows].clone() for tensor in self._columns())
+        self.move_state()
+        w, m, v, last = (tensor[rows].clone() for tensor in self._weight_and_state())
         self._catch_up(w, m, v, last, torch.arange(len(w), device=w.device))
         return w
 
@@ -51,7 +51,7 @@ class AdamRows(TableRows):
     def settle(self) -> None:
         if self.missed is None:
             return
-        self.follow()
+        self.move_state()
         with torch.no_grad():
             for start in range(0, len(self.last), CHUNK):
                 self.catch_up(torch.arange(start, min(start + CHUNK, len(self.last)), device=self.last.device))
@@ -59,12 +59,12 @@ class AdamRows(TableRows):
 
     @eagerly
     def look_up(self, rows: Tensor) -> Tensor:
-        found = super().look_up(rows)
-        self.read_at = self.now
-        return found
+        embeddings = super().look_up(rows)
+        self.last_read_step = self.now
+        return embeddings
 
     def catch_up(self, rows: Tensor) -> None:
-        self._catch_up(*self._columns(), rows)
+        self._catch_up(*self._weight_and_state(), rows)
 
     def _catch_up(self, w: Tensor, m: Tensor, v: Tensor, last: Tensor, rows: Tensor) -> None:
         if self.missed is not None:
@@ -72,69 +72,71 @@ class AdamRows(TableRows):
 
     def step(self, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         lr, (beta1, beta2), eps = float(group["lr"]), group["betas"], group["eps"]
-        running = self._running(beta1, beta2, eps)
-        if self.read_at != self.now or rows.data_ptr() != self.distinct.data_ptr():  # not those that were just read
+        missed = self._missed_steps_for(beta1, beta2, eps)
+        if self.last_read_step != self.now or rows.data_ptr() != self.distinct.data_ptr():  # other rows than the last lookup read
             self.catch_up(rows)
         decay = 1 - lr * group["weight_decay"]
         self.now += 1
         self.state["step"] += 1
         step = AdamStep(self.now, lr, beta1, beta2, eps, decay)
-        kernels_for(self.weight).adam_update(*self._columns(), rows, grad.contiguous(), step)
-        running.append(lr, beta1, decay)
-        self.missed = running
+        kernels_for(self.weight).adam_update(*self._weight_and_state(), rows, grad.contiguous(), step)
+        missed.append(lr, beta1, decay)
+        self.missed = missed
 
-    def _running(self, beta1: float, beta2: float, eps: float) -> MissedSteps:
-        """The running sums that the next step is added to: new ones where there are none or where it does not fit."""
-        if self.missed is not None and self.missed.takes(beta1, beta2, eps):
+    def _missed_steps_for(self, beta1: float, beta2: float, eps: float) -> MissedSteps:
+        """The running sums for the next step: new ones if there are none, or if they do not accept its constants."""
+        if self.missed is not None and self.missed.accepts(beta1, beta2, eps):
             return self.missed
         expected = beta1
-        if self.missed is not None and beta1 > self.missed.largest:  # it may rise further: leave room
+        if self.missed is not None and beta1 > self.missed.largest_beta1:  # beta1 may rise further
             higher = (beta1 + math.sqrt(beta2)) / 2
             expected = beta1 if _why_not(higher, beta2, eps) else higher
         self.settle()
         return MissedSteps(self.now, expected, beta2, eps)
 
-    def stepped_by_torch(self) -> None:
+    def after_dense_step(self) -> None:
         self.now += 1
         self.last.fill_(self.now)
 
-    def lag(self) -> dict[str, Any]:
+    def lag_state(self) -> dict[str, Any]:
         assert self.missed is not None
         return {"weight": self.weight, "last": self.last, "missed": self.missed.state_dict()}
 
-    def restore(self, lag: dict[str, Any]) -> None:
+    def load_lag_state(self, lag: dict[str, Any]) -> None:
         self.weight.copy_(lag["weight"])
         self.last.copy_(lag["last"])
         self.missed = MissedSteps.from_state(lag["missed"])
         self.now = self.missed.now
 
-    def follow(self) -> None:
-        super().follow()
+    def move_state(self) -> None:
+        super().move_state()
         if self.last.device != self.table.weight.device:
             self.last = self.last.to(self.table.weight.device)
 
-    def _columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weight_and_state(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.weight, self.state["exp_avg"], self.state["exp_avg_sq"], self.last
 
 
 class Adam(RowOptimizer):
-    """``torch.optim.Adam``, with embedding tables at the cost of the rows that a batch reads.
+    """``torch.optim.Adam``, where the cost of an embedding table depends on the rows of the batch only.
 
-    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015, Algorithm 1. A row that no batch reads drifts by its momentum
-    under Adam; here it is brought up to date when it is read, to the same place (:mod:`torch_rechub.kernels.missed`): on given gradients
-    the weights are closer to Adam's in exact numbers than those of torch in float32. Rates and betas may follow any schedule.
+    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015, Algorithm 1. Under Adam the momentum also changes the rows that
+    a batch does not read. Here such a row is brought up to date when it is read next, with the same result
+    (:mod:`torch_rechub.kernels.missed`): for given gradients the weights are closer to those of Adam in exact arithmetic than the weights
+    of torch in float32. Learning rates and betas may follow any schedule.
 
     Args:
-        params: all of a model's parameters, or groups of them.
-        lr: rate, a number.
+        params: all parameters of a model, or groups of them.
+        lr: learning rate, a number.
         betas: decays of the two moments. With beta1 close to or above ``sqrt(beta2)`` tables are trained densely.
-        eps: added to the root of the second moment.
-        weight_decay: coupled decay, added to the gradient; it moves every row, so above 0 tables are trained densely.
-        amsgrad: as torch's; tables are trained densely.
-        foreach, maximize, capturable, differentiable, fused: as torch's, for what is no table; fused where None.
+        eps: added to the square root of the second moment.
+        weight_decay: coupled decay, added to the gradient. It changes every row, so tables are trained densely if it is above 0.
+        amsgrad: as in torch; tables are trained densely if it is True.
+        foreach, maximize, capturable, differentiable, fused: as in torch, for all other parameters; ``fused=None`` means True where
+            torch has a fused implementation.
 
     Raises:
-        ValueError: as torch's.
+        ValueError: an argument is out of range, as in torch.
         TypeError: ``lr`` is a tensor.
 
     Example:
@@ -178,13 +180,13 @@ class Adam(RowOptimizer):
 
 
 class AdamW(Adam):
-    """``torch.optim.AdamW``: :class:`Adam` with decoupled weight decay, exact on tables as well.
+    """``torch.optim.AdamW``: :class:`Adam` with decoupled weight decay, which is exact for tables too.
 
-    Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019, Algorithm 2, as torch arranges it
+    Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019, Algorithm 2, as in torch
     (the decay is ``lr * weight_decay``).
 
     Args:
-        weight_decay: decoupled decay; all else as in :class:`Adam`.
+        weight_decay: decoupled decay. All other arguments are those of :class:`Adam`.
 
     Example:
         >>> optimizer = AdamW(torch.nn.Linear(2, 1).parameters(), lr=0.01, weight_decay=0.1)

@@ -1,4 +1,4 @@
-"""Clipping by the norm of all gradients together or number by number, row gradients included."""
+"""Gradient clipping by the total norm or by value, for dense gradients and sparse gradients of embedding tables."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import torch
 from torch import Tensor
 
 from torch_rechub.optim.rows import coalesced
+from torch_rechub.torch_private import foreach_mul_, foreach_norm, sparse_values
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
 @torch.no_grad()
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients in place so that their total 2-norm is at most ``max_norm``; torch's own refuses sparse gradients.
+    """Scale all gradients in place so that their total 2-norm is at most ``max_norm``; torch's function refuses sparse gradients.
 
     ``g *= min(1, max_norm / (norm + 1e-6))`` (Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent neural networks*,
-    ICML 2013, section 3.2; 1e-6 as in torch). A sparse gradient is summed by rows first, so the norm is that of the dense one. Nothing
-    waits for the device. A norm that is not finite reaches all gradients, as in torch.
+    ICML 2013, section 3.2; 1e-6 as in torch). The gradients of equal rows of a sparse gradient are summed first, so that the
+    norm equals that of the dense gradient. The CPU does not wait for the device. A norm that is not finite makes all gradients not finite,
+    as in torch.
 
     Args:
-        parameters: what has the gradients; those without one are left out.
-        max_norm: the largest norm, > 0.
+        parameters: the parameters whose gradients are scaled; a parameter without a gradient is ignored.
+        max_norm: the largest allowed norm, > 0.
 
     Returns:
         The total norm before clipping, ``()``.
@@ -41,21 +43,21 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> T
     by_device: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for grad in grads:
         by_device.setdefault((grad.device, grad.dtype), []).append(grad)
-    norms = [norm.to(device) for group in by_device.values() for norm in torch._foreach_norm(group, 2.0)]
+    norms = [norm.to(device) for group in by_device.values() for norm in foreach_norm(group, 2.0)]
     total = torch.linalg.vector_norm(torch.stack(norms))
     scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
     for group in by_device.values():
-        torch._foreach_mul_(group, scale.to(group[0].device))
+        foreach_mul_(group, scale.to(group[0].device))
     return total
 
 
 @torch.no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], max_value: float) -> None:
-    """Hold each number of all gradients within ``[-max_value, max_value]`` in place; a sparse gradient is summed by rows first.
+    """Clip each value of all gradients to ``[-max_value, max_value]`` in place; equal rows of a sparse gradient are summed first.
 
     Args:
-        parameters: what has the gradients; those without one are left out.
-        max_value: the largest absolute value, > 0. NaN stays NaN, as in torch.
+        parameters: the parameters whose gradients are clipped; a parameter without a gradient is ignored.
+        max_value: the largest allowed absolute value, > 0. NaN stays NaN, as in torch.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
@@ -70,7 +72,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], max_value: float) ->
 
 
 def _values(parameter: Tensor) -> Tensor:
-    """The numbers of a gradient, each row once: what is changed here is changed in the gradient."""
+    """The values of a gradient, with each row once; they share the memory of the gradient."""
     grad = parameter.grad
     assert grad is not None
     if not grad.is_sparse:
@@ -80,4 +82,4 @@ def _values(parameter: Tensor) -> Tensor:
         indices = rows[None] if rows.ndim == 1 else rows
         grad = torch.sparse_coo_tensor(indices, values, grad.shape, is_coalesced=True, check_invariants=False)
         parameter.grad = grad
-    return grad._values()
+    return sparse_values(grad)

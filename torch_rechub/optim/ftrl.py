@@ -1,4 +1,4 @@
-"""FTRL-Proximal: adaptive rates by coordinate, and weights that are exactly zero under an L1 penalty."""
+"""FTRL-Proximal: one adaptive learning rate per coordinate, and weights that are exactly zero under an L1 penalty."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["FTRL"]
 
 
 class FTRLRows(TableRows):
-    """A table under FTRL: rows without a gradient stay where they are."""
+    """A table under FTRL; rows without a gradient do not change."""
 
     def step(self, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        _start(self.weight, self.state, group)
+        _initialize_state(self.weight, self.state, group)
         w, z, n = (tensor.index_select(0, rows) for tensor in (self.weight, self.state["z"], self.state["n"]))
-        w, z, n = _follow_the_leader(w, z, n, grad, group)
+        w, z, n = _ftrl_update(w, z, n, grad, group)
         for tensor, new in ((self.weight, w), (self.state["z"], z), (self.state["n"], n)):
             tensor.index_copy_(0, rows, new)
 
 
 class FTRL(RowOptimizer):
-    """FTRL-Proximal for tables and for all else, by coordinate.
+    """FTRL-Proximal, coordinate by coordinate, for tables and all other parameters.
 
     McMahan et al., *Ad Click Prediction: a View from the Trenches*, KDD 2013, Algorithm 1: with sigma = (sqrt(n + g^2) - sqrt(n)) / alpha,
     ``z += g - sigma w; n += g^2; w = 0 if |z| <= l1 else -(z - sign(z) l1) / ((beta + sqrt(n)) / alpha + l2)``.
-    One deviation: z starts so that weights start where the model has them, not at zero (from which factors of a product would never move).
-    As in the paper, only coordinates whose gradient is not zero are computed.
+    One deviation: the first z is computed from the model's initial weights. In the paper weights start at zero, where the gradient of a
+    product of embeddings is zero too. As in the paper, coordinates with gradient zero are not updated.
 
     Args:
-        params: all of a model's parameters, or groups of them.
-        lr: alpha, the rate.
-        beta: smooths the rate of the first steps.
-        l1: weights whose z stays below it are exactly zero.
-        l2: pulls weights towards zero.
+        params: all parameters of a model, or groups of them.
+        lr: alpha, the learning rate.
+        beta: makes the learning rate of the first steps smaller.
+        l1: L1 penalty; weights with ``|z| <= l1`` are exactly zero.
+        l2: L2 penalty.
 
     Raises:
         ValueError: ``lr`` is not above 0, or another number is below 0.
@@ -63,26 +63,26 @@ class FTRL(RowOptimizer):
         for group in groups:
             for parameter in group["params"]:
                 state = self.state[parameter]
-                self.bring_state(parameter, True)
-                _start(parameter, state, group)
-                w, z, n = _follow_the_leader(parameter.detach(), state["z"], state["n"], parameter.grad, group)
+                self.move_state(parameter, True)
+                _initialize_state(parameter, state, group)
+                w, z, n = _ftrl_update(parameter.detach(), state["z"], state["n"], parameter.grad, group)
                 for tensor, new in ((parameter, w), (state["z"], z), (state["n"], n)):
                     tensor.copy_(new)
 
 
-def _start(weight: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-    """The z from which Algorithm 1 gives the weights as they are."""
+def _initialize_state(weight: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    """Set z so that Algorithm 1 gives the current weights, and n to zero."""
     if "z" not in state:
         w = weight.detach()
         state["z"] = -w * (group["beta"] / group["lr"] + group["l2"]) - w.sign() * group["l1"]
         state["n"] = torch.zeros_like(w)
 
 
-def _follow_the_leader(w: Tensor, z: Tensor, n: Tensor, grad: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """Algorithm 1 for one gradient: the new w, z and n."""
+def _ftrl_update(w: Tensor, z: Tensor, n: Tensor, grad: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of Algorithm 1: the new w, z and n."""
     lr, beta, l1, l2 = float(group["lr"]), group["beta"], group["l1"], group["l2"]
     total = n + grad * grad
     z = z + grad - (total.sqrt() - n.sqrt()) / lr * w
-    leader = -(z - z.sign() * l1) / ((beta + total.sqrt()) / lr + l2)
-    leader = torch.where(z.abs() <= l1, torch.zeros_like(w), leader)
-    return torch.where(grad == 0, w, leader), z, total
+    new = -(z - z.sign() * l1) / ((beta + total.sqrt()) / lr + l2)
+    new = torch.where(z.abs() <= l1, torch.zeros_like(w), new)
+    return torch.where(grad == 0, w, new), z, total

@@ -1,4 +1,4 @@
-"""Which of our optimizers does the same mathematics as one of torch's."""
+"""The row-wise optimizer that computes the same as an optimizer of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch_rechub.optim.sgd import SGD
 
 __all__ = ["row_wise"]
 
-OURS: dict[Any, type[RowOptimizer]] = {
+ROW_WISE: dict[Any, type[RowOptimizer]] = {
     torch.optim.Adam: Adam,
     torch.optim.AdamW: AdamW,
     torch.optim.SGD: SGD,
@@ -25,18 +25,18 @@ OURS: dict[Any, type[RowOptimizer]] = {
 
 
 def row_wise(optimizer_fn: Any, kwargs: Mapping[str, Any]) -> type[RowOptimizer] | None:
-    """Our optimizer with the same mathematics as ``optimizer_fn(params, **kwargs)``, None where there is none.
+    """The row-wise optimizer that computes the same as ``optimizer_fn(params, **kwargs)``; None if there is none.
 
     Args:
-        optimizer_fn: an optimizer class of torch, or anything else that makes an optimizer (None then).
-        kwargs: what it would be called with; the same are ours.
+        optimizer_fn: an optimizer class of torch; for any other callable the result is None.
+        kwargs: its keyword arguments. The row-wise optimizer takes the same ones.
 
     Example:
         >>> row_wise(torch.optim.Adam, {"lr": 0.01}), row_wise(torch.optim.Rprop, {})
         (<class 'torch_rechub.optim.adam.Adam'>, None)
     """
-    ours = OURS.get(optimizer_fn) if isinstance(optimizer_fn, type) else None
-    if ours is None or any(isinstance(value, Tensor) for value in kwargs.values()):
+    replacement = ROW_WISE.get(optimizer_fn) if isinstance(optimizer_fn, type) else None
+    if replacement is None or any(isinstance(value, Tensor) for value in kwargs.values()):
         return None
-    known = inspect.signature(Adam if ours is AdamW else ours).parameters
-    return ours if set(kwargs) <= set(known) else None
+    known = inspect.signature(Adam if replacement is AdamW else replacement).parameters
+    return replacement if set(kwargs) <= set(known) else None

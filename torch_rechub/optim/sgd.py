@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with momentum exactly, at the cost of the batch."""
+"""Exact stochastic gradient descent with momentum, where the cost of a step depends on the rows of the batch only."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch_rechub.optim.rows import TableRows, eagerly
 
 __all__ = ["SGD"]
 
-FORGOTTEN = 1e-12  #: momentum that has shrunk to this part counts as zero
+NEGLIGIBLE = 1e-12  #: a momentum that has shrunk by this factor counts as zero
 
 
 @dataclass
 class Drift:
-    """How far a row left at step ``t`` has drifted since: by ``distance[t] * buffer``, and its buffer is now ``left[t] * buffer``.
+    """The change of a row since step ``t``, its last step with a gradient: ``-distance[t] * buffer``; its buffer is ``left[t] * buffer``.
 
-    With momentum mu_s and rate lr_s of step s: ``left[t] = prod mu_s`` and ``distance[t] = sum lr_s prod_{t < j <= s} mu_j`` over the
-    steps s after t (with Nesterov's momentum each term has one more mu_s): both are running products and sums.
+    With momentum mu_s and learning rate lr_s of step s: ``left[t] = prod mu_s`` and ``distance[t] = sum lr_s prod_{t < j <= s} mu_j`` over
+    the steps s after t. With Nesterov's momentum each term has one more factor mu_s. Both are updated at each step.
     """
 
     start: int
@@ -37,21 +37,21 @@ class Drift:
         self.left, self.distance = torch.ones(256, dtype=torch.float64), torch.zeros(256, dtype=torch.float64)
 
     def append(self, lr: float, momentum: float, nesterov: bool) -> None:
-        """Take one more step."""
+        """Add one step."""
         end = self.now - self.start + 1
         if end + 1 > len(self.left):
             self.left = torch.cat([self.left, torch.ones_like(self.left)])
             self.distance = torch.cat([self.distance, torch.zeros_like(self.distance)])
         left = self.left[self.first : end].mul_(momentum)
         self.distance[self.first : end].add_(left, alpha=lr * momentum if nesterov else lr)
-        gone = self.first + int((left < FORGOTTEN).sum())
-        self.left[self.first : gone] = 0.0
-        self.first = gone
+        first = self.first + int((left < NEGLIGIBLE).sum())
+        self.left[self.first : first] = 0.0
+        self.first = first
         self.now += 1
 
 
 class SGDRows(TableRows):
-    """A table under SGD: without momentum rows stay where they are, with it they drift by a geometric sum."""
+    """A table under SGD: without momentum a row without a gradient does not change, with momentum it changes by a geometric sum."""
 
     def __init__(self, table: EmbeddingTable, state: dict[str, Any]) -> None:
         super().__init__(table, state)
@@ -67,8 +67,8 @@ class SGDRows(TableRows):
         w = self.weight[rows].clone()
         if self.drift is None:
             return w
-        self.follow()
-        distance, _ = self._since(self.last[rows])
+        self.move_state()
+        distance, _ = self._drift_since(self.last[rows])
         return w.sub_(self.state["momentum_buffer"][rows] * distance.to(w.dtype))
 
     @eagerly
@@ -82,46 +82,46 @@ class SGDRows(TableRows):
         if self.drift is None:
             return
         buffer = self.state["momentum_buffer"]
-        moving = buffer.index_select(0, rows)
-        distance, left = self._since(self.last.index_select(0, rows))
+        momenta = buffer.index_select(0, rows)
+        distance, left = self._drift_since(self.last.index_select(0, rows))
         with torch.no_grad():
-            self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).sub_(moving * distance.to(moving.dtype)))
-        buffer.index_copy_(0, rows, moving.mul_(left.to(moving.dtype)))
+            self.weight.index_copy_(0, rows, self.weight.index_select(0, rows).sub_(momenta * distance.to(momenta.dtype)))
+        buffer.index_copy_(0, rows, momenta.mul_(left.to(momenta.dtype)))
         self.last.index_fill_(0, rows, self.drift.now)
 
-    def _since(self, last: Tensor) -> tuple[Tensor, Tensor]:
-        """``distance`` and ``left`` of rows ``(n, 1)`` left at steps ``last``."""
+    def _drift_since(self, last: Tensor) -> tuple[Tensor, Tensor]:
+        """``distance`` and ``left`` ``(n, 1)`` of rows whose last steps are ``last``."""
         assert self.drift is not None
         t = last.long() - self.drift.start
         return self.drift.distance.to(t.device)[t][:, None], self.drift.left.to(t.device)[t][:, None]
 
     def step(self, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         lr, momentum = float(group["lr"]), group["momentum"]
-        if not momentum:  # torch then leaves its buffer as it is
+        if not momentum:  # torch does not update its buffer then
             self.settle()
             self.weight.index_add_(0, rows, grad, alpha=-lr)
             return
         self.catch_up(rows)
-        fresh = 1 - group["dampening"]
-        if self.state.get("momentum_buffer") is None:  # torch starts the buffer with the whole first gradient
-            self.state["momentum_buffer"], fresh = torch.zeros_like(self.weight), 1.0
+        grad_factor = 1 - group["dampening"]
+        if self.state.get("momentum_buffer") is None:  # torch sets the buffer to the first gradient, without dampening
+            self.state["momentum_buffer"], grad_factor = torch.zeros_like(self.weight), 1.0
         drift = self.drift or Drift(0)
         buffer = self.state["momentum_buffer"]
-        moving = buffer.index_select(0, rows).mul_(momentum).add_(grad, alpha=fresh)
-        buffer.index_copy_(0, rows, moving)
-        moving = moving.mul(momentum).add_(grad) if group["nesterov"] else moving
-        self.weight.index_add_(0, rows, moving, alpha=-lr)
+        momenta = buffer.index_select(0, rows).mul_(momentum).add_(grad, alpha=grad_factor)
+        buffer.index_copy_(0, rows, momenta)
+        update = momenta.mul(momentum).add_(grad) if group["nesterov"] else momenta
+        self.weight.index_add_(0, rows, update, alpha=-lr)
         drift.append(lr, momentum, group["nesterov"])
         self.last.index_fill_(0, rows, drift.now)
         self.drift = drift
 
-    def lag(self) -> dict[str, Any]:
+    def lag_state(self) -> dict[str, Any]:
         assert self.drift is not None
         used = self.drift.now + 1
         tables = {"left": self.drift.left[:used].clone(), "distance": self.drift.distance[:used].clone()}
         return {"weight": self.weight, "last": self.last, "now": self.drift.now, "first": self.drift.first, **tables}
 
-    def restore(self, lag: dict[str, Any]) -> None:
+    def load_lag_state(self, lag: dict[str, Any]) -> None:
         with torch.no_grad():
             self.weight.copy_(lag["weight"])
         self.last.copy_(lag["last"])
@@ -131,30 +131,32 @@ class SGDRows(TableRows):
         self.drift.distance = torch.cat([lag["distance"].cpu(), torch.zeros(used, dtype=torch.float64)])
         self.drift.now, self.drift.first = lag["now"], lag["first"]
 
-    def follow(self) -> None:
-        super().follow()
+    def move_state(self) -> None:
+        super().move_state()
         if self.last.device != self.table.weight.device:
             self.last = self.last.to(self.table.weight.device)
 
 
 class SGD(RowOptimizer):
-    """``torch.optim.SGD``, with embedding tables at the cost of the rows that a batch reads.
+    """``torch.optim.SGD``, where the cost of an embedding table depends on the rows of the batch only.
 
-    ``buffer = momentum * buffer + (1 - dampening) * grad; w -= lr * buffer``, as torch arranges it (Sutskever et al., *On the importance
-    of initialization and momentum in deep learning*, ICML 2013, with the rate outside). Rows that no batch reads drift by their momentum:
-    a geometric sum, added when they are read, whatever the schedule of rates and momenta.
+    ``buffer = momentum * buffer + (1 - dampening) * grad; w -= lr * buffer``, as in torch (Sutskever et al., *On the importance of
+    initialization and momentum in deep learning*, ICML 2013, with the learning rate outside the buffer). The momentum also changes the rows
+    that a batch does not read. This change is a geometric sum, which is applied when the row is read next, for any schedule of learning
+    rates and momenta.
 
     Args:
-        params: all of a model's parameters, or groups of them.
-        lr: rate, a number.
-        momentum: 0 for none.
-        dampening: the part of the gradient that does not enter the buffer.
-        weight_decay: it moves every row, so above 0 tables are trained densely.
-        nesterov: Nesterov's momentum.
-        maximize, foreach, differentiable, fused: as torch's, for what is no table; fused where None.
+        params: all parameters of a model, or groups of them.
+        lr: learning rate, a number.
+        momentum: factor of the buffer; 0 means plain SGD.
+        dampening: the share of the gradient that is not added to the buffer.
+        weight_decay: coupled decay. It changes every row, so tables are trained densely if it is above 0.
+        nesterov: use Nesterov's momentum.
+        maximize, foreach, differentiable, fused: as in torch, for all other parameters; ``fused=None`` means True where torch has a fused
+            implementation.
 
     Raises:
-        ValueError: as torch's.
+        ValueError: an argument is out of range, as in torch.
         TypeError: ``lr`` is a tensor.
 
     Example:
@@ -183,5 +185,5 @@ class SGD(RowOptimizer):
 
     def why_dense(self, group: dict[str, Any]) -> str | None:
         if not 0 <= group["momentum"] < 1:
-            return f"momentum={group['momentum']} never fades"
+            return f"momentum={group['momentum']} does not decay"
         return super().why_dense(group)

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from torch_rechub.torch_private import with_metadata_of
 from torch_rechub.types import FilePath
 
 __all__ = [
@@ -95,9 +96,9 @@ def write_figure(path: FilePath, figure: Any) -> None:
 
 
 def save_weights(path: FilePath, weights: Mapping[str, Any]) -> None:
-    """Write a ``state_dict`` atomically. ``torch.load(path, weights_only=True)`` reads it on any device."""
+    """Write a ``state_dict`` atomically. ``torch.load(path, weights_only=True)`` reads it on any device, with its metadata."""
     on_cpu = {name: value.detach().cpu() if isinstance(value, torch.Tensor) else value for name, value in weights.items()}
-    write_file(path, lambda file: _torch_save(on_cpu, file))
+    write_file(path, lambda file: _torch_save(with_metadata_of(weights, on_cpu), file))
 
 
 def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Layers: one idea a file, listed here.
+"""Layers, one per file.
 
 Axis letters, here and in every shape comment of the library:
 

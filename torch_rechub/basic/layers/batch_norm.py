@@ -1,4 +1,4 @@
-"""Batch normalisation that can take a last batch of one row."""
+"""Batch normalisation that accepts a training batch of one row."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["BatchNorm1d"]
 
 
 class BatchNorm1d(nn.BatchNorm1d):
-    """``nn.BatchNorm1d``, save for a training batch that has one value a channel.
+    """``nn.BatchNorm1d``, except for a training batch with one value per channel.
 
-    Ioffe & Szegedy, *Batch Normalization*, ICML 2015, algorithm 1. One value has no variance, so ``nn.BatchNorm1d`` raises. Here it is
-    normalised by the running statistics, which it leaves alone.
+    Ioffe & Szegedy, *Batch Normalization*, ICML 2015, algorithm 1. ``nn.BatchNorm1d`` raises an error for a single value, because it has no
+    variance. This layer normalises it by the running statistics and does not change them.
 
     Shape:
         ``(B, n)`` -> ``(B, n)``, or ``(B, n, L)`` -> ``(B, n, L)``.

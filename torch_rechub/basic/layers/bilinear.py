@@ -1,4 +1,4 @@
-"""Pairs of fields, compared through a learned matrix."""
+"""Bilinear interactions of pairs of fields, with learned matrices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BiLinearInteractionLayer(nn.Module):
         ``(B, F, D)`` -> ``(B, F * (F - 1) / 2, D)``, pairs in the order (0, 1), (0, 2), ..., (1, 2), ...
 
     Raises:
-        ValueError: when ``bilinear_type`` is none of the three, or the input has another number of fields.
+        ValueError: ``bilinear_type`` is none of the three, or the input has another number of fields.
 
     Example:
         >>> BiLinearInteractionLayer(4, num_fields=3)(torch.ones(2, 3, 4)).shape
@@ -57,11 +57,11 @@ class BiLinearInteractionLayer(nn.Module):
         if isinstance(self.bilinear_layer, nn.Linear):
             return self.bilinear_layer(x)[:, self.left] * others
         if self.bilinear_type == "field_each":
-            return self._each(x)[:, self.left] * others
-        return self._each(x[:, self.left]) * others
+            return self._apply_matrices(x)[:, self.left] * others
+        return self._apply_matrices(x[:, self.left]) * others
 
-    def _each(self, x: Tensor) -> Tensor:
-        """Position ``p`` of ``x`` ``(B, P, D)`` through matrix ``p``."""
+    def _apply_matrices(self, x: Tensor) -> Tensor:
+        """Multiply position ``p`` of ``x`` ``(B, P, D)`` by matrix ``p``."""
         assert isinstance(self.bilinear_layer, nn.ModuleList)
         if not len(self.bilinear_layer):
             return x  # a single field has no pairs

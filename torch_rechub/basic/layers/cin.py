@@ -1,4 +1,4 @@
-"""Interactions of whole embeddings, one degree higher in each layer."""
+"""Compressed interaction network: vector-wise interactions whose degree grows with each layer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class CIN(nn.Module):
     """Compressed interaction network: feature maps ``X^k_h = relu(sum_ij W^{k,h}_ij X^0_i * X^{k-1}_j)``, summed over D, then a Linear.
 
     Lian et al., *xDeepFM*, KDD 2018, eq. 6 and 8. Deviations, as in the existing package: each layer has a bias and a ReLU, and with
-    ``split_half`` one half of each layer goes to the output and the other half to the next layer.
+    ``split_half`` one half of the maps of each layer goes to the output and the other half to the next layer.
 
     Args:
         input_dim: number of fields, F.
         cin_size: number of feature maps of each layer, at least one layer.
-        split_half: as above; every size but the last must then be even.
+        split_half: as above; all sizes except the last must be even then.
 
     Shape:
         ``(B, F, D)`` -> ``(B, 1)``.
 
     Raises:
-        ValueError: when ``cin_size`` is empty, or a size that must be halved is odd.
+        ValueError: ``cin_size`` is empty, or a size that must be halved is odd.
 
     Example:
         >>> CIN(3, [4, 2])(torch.ones(2, 3, 5)).shape
@@ -37,21 +37,21 @@ class CIN(nn.Module):
         odd = [size for size in cin_size[:-1] if split_half and size % 2]
         if not cin_size or odd:
             raise ValueError(
-                f"CIN: cin_size must hold at least one size, all but the last even when split_half; got {list(cin_size)}. "
+                f"CIN: cin_size must have at least one size, and all except the last must be even if split_half; got {list(cin_size)}. "
                 "Use even sizes or split_half=False."
             )
         self.num_layers = len(cin_size)
         self.split_half = split_half
-        kept = [size // 2 if split_half else size for size in cin_size[:-1]]  # what each layer hands on, and gives to the output
-        pairs = [input_dim * size for size in [input_dim, *kept]]
+        hidden_sizes = [size // 2 if split_half else size for size in cin_size[:-1]]  # inputs of the next layer, as many go to the output
+        pairs = [input_dim * size for size in [input_dim, *hidden_sizes]]
         self.conv_layers = nn.ModuleList([nn.Conv1d(n_pair, size, 1) for n_pair, size in zip(pairs, cin_size, strict=True)])
-        self.fc = nn.Linear(sum(kept) + cin_size[-1], 1)
+        self.fc = nn.Linear(sum(hidden_sizes) + cin_size[-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number a row."""
+        """One number per row."""
         maps, hidden = [], x
         for k, convolve in enumerate(self.conv_layers):
-            products = (x.unsqueeze(2) * hidden.unsqueeze(1)).flatten(start_dim=1, end_dim=2)  # (B, F * maps before, D)
+            products = (x.unsqueeze(2) * hidden.unsqueeze(1)).flatten(start_dim=1, end_dim=2)  # (B, F * number of hidden maps, D)
             hidden = torch.relu(convolve(products))
             out = hidden
             if self.split_half and k != self.num_layers - 1:

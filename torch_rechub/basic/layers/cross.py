@@ -1,6 +1,8 @@
-"""Cross networks: each layer multiplies what it has by the input once more, so layer ``l`` reaches degree ``l + 1``."""
+"""Cross networks: each layer multiplies by the first input again, so the output of layer ``l`` has degree ``l + 1``."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +13,9 @@ __all__ = ["CrossLayer", "CrossNetMix", "CrossNetV2", "CrossNetwork"]
 
 
 class CrossLayer(nn.Module):
-    """One cross without the residual: ``x_0 * (w . x_i) + b``.
+    """One cross layer without the residual: ``x_0 * (w . x_i) + b``.
 
-    Wang et al., *Deep & Cross Network for Ad Click Predictions*, ADKDD 2017, eq. 3, less its last term, which EDCN adds itself.
+    Wang et al., *Deep & Cross Network for Ad Click Predictions*, ADKDD 2017, eq. 3, without its last term, which EDCN adds itself.
 
     Args:
         input_dim: number of inputs.
@@ -33,15 +35,37 @@ class CrossLayer(nn.Module):
 
     def forward(self, x_0: Tensor, x_i: Tensor) -> Tensor:
         """Cross ``x_i`` with the first input ``x_0``."""
-        return torch.addcmul(self.b, x_0, self.w(x_i))  # one pass
+        return torch.addcmul(self.b, x_0, self.w(x_i))  # one kernel instead of two
 
 
-class CrossNetwork(nn.Module):
-    """``x_{l+1} = x_0 * (w_l . x_l) + b_l + x_l``: the cross network of DCN (ADKDD 2017, eq. 3), one vector a layer.
+class _Crosses(nn.Module):
+    """``x_{l+1} = x_0 * w_l(x_l) + b_l + x_l`` with a linear map ``w_l``, which a subclass chooses.
 
     Args:
         input_dim: number of inputs.
-        num_layers: number of crosses.
+        maps: one linear map without a bias for each layer.
+    """
+
+    def __init__(self, input_dim: int, maps: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.num_layers = len(maps)
+        self.w = nn.ModuleList(maps)
+        self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in maps])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all cross layers in order."""
+        first = x
+        for w, b in zip(self.w, self.b, strict=True):
+            x = torch.addcmul(x + b, first, w(x))
+        return x
+
+
+class CrossNetwork(_Crosses):
+    """``x_{l+1} = x_0 * (w_l . x_l) + b_l + x_l``: the cross network of DCN (ADKDD 2017, eq. 3), with one weight vector per layer.
+
+    Args:
+        input_dim: number of inputs.
+        num_layers: number of cross layers.
 
     Shape:
         ``(B, input_dim)`` -> ``(B, input_dim)``.
@@ -52,28 +76,18 @@ class CrossNetwork(nn.Module):
     """
 
     def __init__(self, input_dim: int, num_layers: int) -> None:
-        super().__init__()
-        self.num_layers = num_layers
-        self.w = nn.ModuleList([nn.Linear(input_dim, 1, bias=False) for _ in range(num_layers)])
-        self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in range(num_layers)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """All crosses in turn."""
-        first = x
-        for w, b in zip(self.w, self.b, strict=True):
-            x = torch.addcmul(x + b, first, w(x))
-        return x
+        super().__init__(input_dim, [nn.Linear(input_dim, 1, bias=False) for _ in range(num_layers)])
 
 
-class CrossNetV2(nn.Module):
-    """``x_{l+1} = x_0 * (W_l x_l) + b_l + x_l``: one matrix a layer.
+class CrossNetV2(_Crosses):
+    """``x_{l+1} = x_0 * (W_l x_l) + b_l + x_l``: one weight matrix per layer.
 
     Wang et al., *DCN V2*, WWW 2021, eq. 1. Deviation: the paper's ``x_0 * (W_l x_l + b_l) + x_l`` multiplies the bias by ``x_0`` too; the
-    existing package, whose weights load here, does not.
+    existing package does not, and its weights load here.
 
     Args:
         input_dim: number of inputs.
-        num_layers: number of crosses.
+        num_layers: number of cross layers.
 
     Shape:
         ``(B, input_dim)`` -> ``(B, input_dim)``.
@@ -84,29 +98,19 @@ class CrossNetV2(nn.Module):
     """
 
     def __init__(self, input_dim: int, num_layers: int) -> None:
-        super().__init__()
-        self.num_layers = num_layers
-        self.w = nn.ModuleList([Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
-        self.b = nn.ParameterList([nn.Parameter(torch.zeros(input_dim)) for _ in range(num_layers)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """All crosses in turn."""
-        first = x
-        for w, b in zip(self.w, self.b, strict=True):
-            x = torch.addcmul(x + b, first, w(x))
-        return x
+        super().__init__(input_dim, [Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
 
 
 class CrossNetMix(nn.Module):
-    """``x_{l+1} = sum_k g_k(x_l) * x_0 * (U_k tanh(C_k tanh(V_k^T x_l)) + b_l) + x_l``: low-rank crosses mixed by gates.
+    """``x_{l+1} = sum_k g_k(x_l) * x_0 * (U_k tanh(C_k tanh(V_k^T x_l)) + b_l) + x_l``: a gated mixture of low-rank crosses.
 
     Wang et al., *DCN V2*, WWW 2021, eq. 3-4, with softmax gates that all layers share. The gates sum to 1, so the bias is added once and
-    the experts are mixed inside the low rank: one product each for all V and all U. The matrices start by Glorot's rule taken over the
-    stack of experts, as published implementations do. Against the existing package: a batch of one row keeps its shape.
+    the experts are mixed in the low-rank space, with one product for all V and one for all U. The matrices are initialised by Glorot's rule
+    for the stacked experts, as in published implementations. Difference from the existing package: a batch of one row keeps its shape.
 
     Args:
         input_dim: number of inputs, d.
-        num_layers: number of crosses.
+        num_layers: number of cross layers.
         low_rank: rank r of each expert.
         num_experts: number of experts, K.
 
@@ -129,7 +133,7 @@ class CrossNetMix(nn.Module):
         self.bias = nn.ParameterList([nn.Parameter(torch.zeros(input_dim, 1)) for _ in range(num_layers)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """All crosses in turn."""
+        """Apply all cross layers in order."""
         first = x
         gate_weight = torch.cat([gate.get_parameter("weight") for gate in self.gating])  # (K, d)
         for u, v, c, bias in zip(self.u_list, self.v_list, self.c_list, self.bias, strict=True):

@@ -1,4 +1,4 @@
-"""A linear layer whose matrix products take the faster of torch's two CPU libraries."""
+"""A linear layer whose matrix products use the faster of the two CPU libraries of torch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.torch_private import linear_one_dnn
+
 __all__ = ["Linear", "one_dnn_is_faster"]
 
-#: Products of fewer operations gain nothing: the call itself is what takes the time.
-SMALLEST = 4_000_000
+#: Number of operations below which the overhead of the call exceeds the gain.
+MIN_OPERATIONS = 4_000_000
 
 
 class Linear(nn.Linear):
-    """``nn.Linear``, with float32 products by oneDNN instead of MKL where that is faster: on AMD processors with AVX-512.
+    """``nn.Linear``, whose float32 products use oneDNN instead of MKL on AMD processors with AVX-512.
 
-    MKL does not use AVX-512 there and takes 2.2 times as long (measured: 92 against 210 GFLOP/s on one core). Same mathematics, other
-    rounding. Which library is taken depends on the processor and the shapes only, never on a timing, so a run can be repeated bit for
-    bit. In exported and compiled code, under autocast, on other devices and types it is ``nn.Linear``.
+    MKL does not use AVX-512 on these processors and takes 2.2 times as long (measured: 92 against 210 GFLOP/s on one core). The mathematics
+    is the same; the rounding differs. The choice of the library depends on the processor and the shapes only, never on a measured time, so
+    a run can be repeated bit for bit. In exported and compiled code, under autocast, and on other devices and dtypes it is ``nn.Linear``.
 
     Example:
         >>> Linear(4, 2)(torch.zeros(3, 4)).shape
@@ -29,14 +31,14 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.dim() != 2 or 2 * input.shape[0] * self.weight.numel() < SMALLEST or not self._plain(input):
+        if input.dim() != 2 or 2 * input.shape[0] * self.weight.numel() < MIN_OPERATIONS or not self._can_use_one_dnn(input):
             return super().forward(input)
         return _OneDNN.apply(input, self.weight, self.bias)
 
-    def _plain(self, input: Tensor) -> bool:
-        both = input.device.type == self.weight.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32
+    def _can_use_one_dnn(self, input: Tensor) -> bool:
+        is_float32_on_cpu = input.device.type == self.weight.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32
         return (
-            both
+            is_float32_on_cpu
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
             and not torch.is_autocast_enabled("cpu")
@@ -45,14 +47,14 @@ class Linear(nn.Linear):
 
 
 class _OneDNN(torch.autograd.Function):
-    """``x @ w.T + b`` and its three gradients; a transpose is a view that oneDNN reads as it is."""
+    """``x @ w.T + b`` and its three gradients; oneDNN reads a transposed view without a copy."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _product(x, weight, bias)
+        return linear_one_dnn(x, weight, bias)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # apart from forward, as torch.func wants it
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # separate from forward, as torch.func needs it
         x, weight, _ = inputs
         ctx.save_for_backward(x, weight)
 
@@ -60,28 +62,23 @@ class _OneDNN(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad = grad_outputs[0]
-        for_x, for_weight, for_bias = ctx.needs_input_grad
+        x_needs_grad, weight_needs_grad, bias_needs_grad = ctx.needs_input_grad
         return (
-            _OneDNN.apply(grad, weight.t(), None) if for_x else None,  # apply, so that gradients of gradients are there
-            _OneDNN.apply(grad.t(), x.t(), None) if for_weight else None,
-            grad.sum(0) if for_bias else None,
+            _OneDNN.apply(grad, weight.t(), None) if x_needs_grad else None,  # apply, so that gradients can be differentiated again
+            _OneDNN.apply(grad.t(), x.t(), None) if weight_needs_grad else None,
+            grad.sum(0) if bias_needs_grad else None,
         )
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias``: the operation that torch's own compiler emits for a linear layer on the CPU."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @lru_cache(maxsize=1)
 def one_dnn_is_faster() -> bool:
-    """Whether this is an AMD processor with AVX-512, and torch's oneDNN is there and computes what it should."""
+    """Whether this is an AMD processor with AVX-512 and the oneDNN of torch is available and computes a correct product."""
     if not torch.backends.mkldnn.is_available() or "AVX512" not in torch.backends.cpu.get_cpu_capability() or not _is_amd():
         return False
     x, weight = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
     try:
-        return torch.equal(_product(x, weight), x @ weight.t())
-    except (AttributeError, RuntimeError, TypeError):  # another torch, where the operation is not or is called otherwise
+        return torch.equal(linear_one_dnn(x, weight, None), x @ weight.t())
+    except (AttributeError, RuntimeError, TypeError):  # a torch release without the operator, or with another signature
         return False
 
 

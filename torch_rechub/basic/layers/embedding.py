@@ -1,4 +1,4 @@
-"""Columns -> embeddings: the layer that every model reads its features through."""
+"""The embedding layer, through which every model reads its columns."""
 
 from __future__ import annotations
 
@@ -11,29 +11,37 @@ from torch import Tensor, nn
 from torch_rechub.basic.batch.checks import check_features
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.initializers import Initializer
+from torch_rechub.basic.layers.column_order import column_order, order_error
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan
 from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.torch_private import local_metadata_of
 from torch_rechub.types import Features
 
 __all__ = ["EmbeddingLayer", "FeatureEmbedding"]
 
 
-class EmbeddingLayer(nn.Module):
-    """One fused table for each embedding width, and the old names for what lies in it.
+#: The key of the column order in a module's metadata.
+COLUMNS = "columns"
 
-    Two layers made from one feature list never share weights. ``state_dict`` has one key a feature,
-    ``embed_dict.<feature>.weight``, whatever the tables look like inside.
+
+class EmbeddingLayer(nn.Module):
+    """One fused table for each embedding width, with the state of one embedding per feature.
+
+    Two layers made from one list of features never share weights. ``state_dict`` has one key per feature, ``embed_dict.<feature>.weight``.
+    The layers that follow read columns by position. Therefore the ``state_dict`` of a model also stores the order of the columns, in the
+    metadata that torch stores beside the weights, and a model with another order refuses to load it. Weights without this metadata (a
+    plain dict, weights of the existing package) are loaded without the check.
 
     Args:
-        features: what the layer may be asked for; a feature named twice is one feature.
+        features: the features that the layer can embed; a feature may be listed twice.
 
     Shape:
-        ``layer(x, features, squeeze_dim=True)``: ``(B, sum of embed_dim)``, embedded columns in the order given, dense ones behind.
-        ``layer(x, features)``: ``(B, F, D)`` of the embedded ones; ``(B, F, L, D)`` for sequences with ``pooling="concat"``.
+        ``layer(x, features, squeeze_dim=True)``: ``(B, sum of embed_dim)``, embedded columns in the given order, then dense columns.
+        ``layer(x, features)``: ``(B, F, D)`` of the embedded columns; ``(B, F, L, D)`` for sequences with ``pooling="concat"``.
 
     Raises:
-        ValueError: two features of one name that differ, or ``shared_with`` naming no feature of the list or one of another shape;
-            at reading, a column that is missing or an id outside its vocabulary.
+        ValueError: two different features have the same name; ``shared_with`` is not a feature of the list, or one of another shape; in
+            the forward pass, a column is missing or an id is outside its vocabulary.
 
     Example:
         >>> from torch_rechub.basic.features import SparseFeature
@@ -59,15 +67,15 @@ class EmbeddingLayer(nn.Module):
         self._plans: dict[tuple[int, ...], LookupPlan] = {}
 
     def forward(self, x: Features, features: Sequence[Feature] | Feature, squeeze_dim: bool = False) -> Tensor:
-        wanted = [features] if isinstance(features, DenseFeature | EmbeddedFeature) else features
-        found = self.look_up(x, wanted)
-        return found.flat(wanted) if squeeze_dim else found.stacked(wanted)
+        requested = [features] if isinstance(features, DenseFeature | EmbeddedFeature) else features
+        embedded = self.look_up(x, requested)
+        return embedded.flat(requested) if squeeze_dim else embedded.stacked(requested)
 
     def look_up(self, x: Features, features: Sequence[Feature]) -> Embedded:
-        """Read every column of ``features`` with one lookup a table; what comes back is cut as often as one likes."""
+        """Read all columns of ``features`` with one lookup per table; the result can be split by any lists of these features."""
         key = tuple(map(id, features))
         if key not in self._plans:
-            if len(self._plans) == 64:  # somebody makes new features at every step
+            if len(self._plans) == 64:  # the caller creates new feature objects at every step
                 self._plans.clear()
             self._plans[key] = LookupPlan(features, self.table_of)
         plan = self._plans[key]
@@ -77,7 +85,9 @@ class EmbeddingLayer(nn.Module):
     def table_of(self, name: str) -> EmbeddingTable:
         """The table that holds the rows of feature ``name``."""
         if name not in self._table_keys:
-            raise ValueError(f"EmbeddingLayer: there is no table for feature '{name}', only for {list(self._table_keys)}.")
+            raise ValueError(
+                f"EmbeddingLayer: feature '{name}' has no table; features with a table: {list(self._table_keys)}. Add it to the layer."
+            )
         table = self.tables[self._table_keys[name]]
         assert isinstance(table, EmbeddingTable)
         return table
@@ -88,17 +98,20 @@ class EmbeddingLayer(nn.Module):
         return {name: FeatureEmbedding(self.table_of(name), name) for name in self._table_keys}
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__, _plans={})  # plans point at this layer's own tables: a copy makes its own
+        return dict(self.__dict__, _plans={})  # plans refer to the tables of this layer, so a copy needs new ones
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         for name, part in self.embed_dict.items():
             destination[f"{prefix}embed_dict.{name}.weight"] = part.weight if keep_vars else part.weight.detach()
+        metadata = local_metadata_of(destination, prefix)
+        if metadata is not None:
+            metadata[COLUMNS] = column_order(self.features)
 
     def _load_from_state_dict(  # torch's signature
         self,
         state_dict: Mapping[str, Any],
         prefix: str,
-        local_metadata: Any,
+        local_metadata: Mapping[str, Any],
         strict: bool,
         missing_keys: list[str],
         unexpected_keys: list[str],
@@ -107,22 +120,24 @@ class EmbeddingLayer(nn.Module):
         for table in self.tables.values():
             assert isinstance(table, EmbeddingTable)
             table.settle()
+        if prefix:  # without a prefix this layer is loaded alone, and its weights are found by name
+            error_msgs += order_error(prefix[:-1], local_metadata.get(COLUMNS), column_order(self.features))
         targets = {f"{prefix}embed_dict.{name}.weight": part.weight for name, part in self.embed_dict.items()}
         for key, target in targets.items():
             if key not in state_dict:
                 missing_keys.append(key)
-            elif (given := state_dict[key]).shape != target.shape:
+            elif (saved := state_dict[key]).shape != target.shape:
                 error_msgs.append(
-                    f"size mismatch for {key}: the weights given are {tuple(given.shape)}, the table is {tuple(target.shape)}."
+                    f"size mismatch for {key}: the saved weights are {tuple(saved.shape)}, the table is {tuple(target.shape)}."
                 )
             else:
                 with torch.no_grad():
-                    target.copy_(given)
+                    target.copy_(saved)
         unexpected_keys += [key for key in state_dict if key.startswith(prefix) and key not in targets]
 
 
 class FeatureEmbedding:
-    """One feature's part of a fused table, read as the ``nn.Embedding`` that the existing package keeps there."""
+    """The part of one feature in a fused table, with the interface of the ``nn.Embedding`` in the existing package."""
 
     def __init__(self, table: EmbeddingTable, name: str) -> None:
         self._table = table
@@ -130,25 +145,27 @@ class FeatureEmbedding:
 
     @property
     def weight(self) -> Tensor:
-        """``(vocab_size, embed_dim)``: a view of the table (a copy while a row-wise optimizer lets rows lag)."""
+        """``(vocab_size, embed_dim)``: a view of the table, or a copy while rows lag."""
         return self._table.rows_of(self._name)
 
     @property
     def num_embeddings(self) -> int:
         """Number of ids."""
-        part = self._table.slices[self._name]
-        return part.stop - part.start
+        rows = self._table.slices[self._name]
+        return rows.stop - rows.start
 
     @property
     def embedding_dim(self) -> int:
-        """Width."""
+        """Embedding width."""
         return self._table.weight.shape[1]
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Embeddings ``(*, D)`` of ``ids`` ``(*)``."""
         low, high = (int(bound) for bound in ids.aminmax()) if ids.numel() else (0, 0)
         if low < 0 or high >= self.num_embeddings:
-            raise ValueError(f"Embedding '{self._name}': ids must be >= 0 and < {self.num_embeddings}; got {low} to {high}.")
+            raise ValueError(
+                f"Embedding '{self._name}': ids must be >= 0 and < {self.num_embeddings}; got {low} to {high}. Increase vocab_size."
+            )
         return self._table(ids.long() + self._table.slices[self._name].start)
 
     def __repr__(self) -> str:
@@ -156,7 +173,7 @@ class FeatureEmbedding:
 
 
 def _table_key(feature: EmbeddedFeature) -> str:
-    """Features of one width learn in one table; pretrained ones that are frozen lie in one that does not."""
+    """The key of the table: one per width for trained features, and one per width for frozen pretrained features."""
     initializer = feature.initializer
     frozen = isinstance(initializer, Initializer) and not initializer.trainable
     return f"{'frozen' if frozen else 'dim'}{feature.embed_dim}"
@@ -166,7 +183,7 @@ def _distinct(features: Sequence[Feature]) -> list[Feature]:
     distinct: dict[str, Feature] = {}
     for feature in features:
         if distinct.setdefault(feature.name, feature) != feature:
-            raise ValueError(f"Two different features are called '{feature.name}': {distinct[feature.name]!r} and {feature!r}. Rename one.")
+            raise ValueError(f"Two different features are named '{feature.name}': {distinct[feature.name]!r} and {feature!r}. Rename one.")
     return list(distinct.values())
 
 
@@ -178,7 +195,7 @@ def _check_sharing(features: Sequence[Feature], groups: Mapping[str, Sequence[Em
         owner = owners.get(feature.shared_with)
         if owner is None:
             raise ValueError(
-                f"{feature!r}: shared_with='{feature.shared_with}' names no feature with a table here; there are {list(owners)}."
+                f"{feature!r}: shared_with='{feature.shared_with}' must name a feature with a table of its own; there are {list(owners)}."
             )
         if (owner.vocab_size, owner.embed_dim) != (feature.vocab_size, feature.embed_dim):
-            raise ValueError(f"{feature!r} is shared with {owner!r}: vocab_size and embed_dim must be equal.")
+            raise ValueError(f"{feature!r} is shared with {owner!r}: vocab_size and embed_dim must be equal. Change one of them.")

@@ -1,4 +1,4 @@
-"""Field-aware interactions, and attention over them."""
+"""Field-aware interactions of pairs of fields, and attention over them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["CEN", "FFM"]
 
 
 class FFM(nn.Module):
-    """``v_{i, j} * v_{j, i}`` for all pairs ``i < j``, where ``v_{i, j}`` is the embedding that field i keeps for field j.
+    """``v_{i, j} * v_{j, i}`` for all pairs ``i < j``, where ``v_{i, j}`` is the embedding of field i for field j.
 
     Juan et al., *Field-aware Factorization Machines for CTR Prediction*, RecSys 2016, eq. 4.
 
     Args:
         num_fields: number of fields, F.
-        reduce_sum: sum over the embedding, which gives inner products.
+        reduce_sum: sum over the embedding dimension, which gives inner products.
 
     Shape:
-        ``(B, F, F, D)`` -> ``(B, F * (F - 1) / 2, 1)``, or ``(B, F * (F - 1) / 2, D)`` when the sum is not reduced;
+        ``(B, F, F, D)`` -> ``(B, F * (F - 1) / 2, 1)``, or ``(B, F * (F - 1) / 2, D)`` if ``reduce_sum`` is False;
         pairs in the order (0, 1), (0, 2), ..., (1, 2), ...
 
     Raises:
-        ValueError: when the input has another number of fields.
+        ValueError: the input has another number of fields.
 
     Example:
         >>> FFM(num_fields=3)(torch.ones(2, 3, 3, 4)).shape
@@ -51,22 +51,22 @@ class FFM(nn.Module):
 
 
 class CEN(nn.Module):
-    """Compose-excitation network: weights for the crosses, computed from the crosses themselves.
+    """Compose-excitation network: attention weights for the crosses, computed from the crosses.
 
     Zhang et al., *FAT-DeepFFM: Field Attentive Deep Field-aware Factorization Machine*, 2019, eq. 7-10. Deviation, as in the existing
-    package whose weights load here: the two layers of eq. 9 are an :class:`MLP`, so each is batch-normalised. Against it: the bottleneck is
-    at least 1 wide (it was 0, and the attention blind, with fewer crosses than ``reduction_ratio``).
+    package: the two layers of eq. 9 are an :class:`MLP`, so each is batch-normalised. Difference from the existing package: the width of
+    the bottleneck is at least 1 (there it is 0 with fewer crosses than ``reduction_ratio``, and the attention ignores the input).
 
     Args:
         embed_dim: width of an embedding, D.
         num_field_crosses: number of pairs, P.
-        reduction_ratio: the bottleneck is P divided by this wide, at least 1.
+        reduction_ratio: the width of the bottleneck is P divided by this number, at least 1.
 
     Shape:
         ``(B, P, D)`` -> ``(B, P * D)``.
 
     Raises:
-        ValueError: when ``reduction_ratio`` is below 1.
+        ValueError: ``reduction_ratio`` is below 1.
 
     Example:
         >>> CEN(embed_dim=4, num_field_crosses=3, reduction_ratio=2)(torch.ones(2, 3, 4)).shape
@@ -82,7 +82,7 @@ class CEN(nn.Module):
         self.mlp_att = MLP(num_field_crosses, dims=[width, num_field_crosses], output_layer=False, activation="relu")
 
     def forward(self, em: Tensor) -> Tensor:
-        """The crosses, each scaled by its weight."""
-        described = torch.relu((self.u * em).sum(dim=-1))  # (B, P), eq. 7
-        weights = self.mlp_att(described)  # (B, P), eq. 9
+        """The crosses, each multiplied by its attention weight."""
+        descriptors = torch.relu((self.u * em).sum(dim=-1))  # (B, P), eq. 7
+        weights = self.mlp_att(descriptors)  # (B, P), eq. 9
         return (weights.unsqueeze(-1) * em).flatten(start_dim=1)  # eq. 10

@@ -1,4 +1,4 @@
-"""All pairs of fields in linear time."""
+"""Factorization machines: interactions of all pairs of fields in linear time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["FM", "factorization_machine"]
 def factorization_machine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """First and second order at once: ``b + <w, x> + sum_{i<j} <x_i, x_j>`` (Rendle, ICDM 2010, eq. 1, with the linear part on embeddings).
 
-    The same number as ``LR`` and :class:`FM` added up; its gradient ``g * (w + sum_i x_i - x)`` is one tensor made in three passes, where
-    autograd would make and add four.
+    The result equals the sum of ``LR`` and :class:`FM`. The gradient ``g * (w + sum_i x_i - x)`` is computed in three passes over one
+    tensor; autograd would allocate and add four tensors.
 
     Shape:
         ``x (B, F, D)``, ``weight (1, F * D)``, ``bias (1,)`` -> ``(B,)``.
@@ -25,44 +25,45 @@ def factorization_machine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         tensor([21.])
     """
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-        return _orders(x, weight, bias, x.sum(dim=1))
-    return _Orders.apply(x, weight, bias)
+        return _first_and_second_order(x, weight, bias, x.sum(dim=1))
+    return _FirstAndSecondOrder.apply(x, weight, bias)
 
 
-def _orders(x: Tensor, weight: Tensor, bias: Tensor, total: Tensor) -> Tensor:
+def _first_and_second_order(x: Tensor, weight: Tensor, bias: Tensor, total: Tensor) -> Tensor:
     flat = x.flatten(1)  # (B, F * D)
     squares = torch.linalg.vector_norm(flat, dim=1).square()
     return flat @ weight[0] + bias + 0.5 * (total.square().sum(dim=1) - squares)
 
 
-class _Orders(torch.autograd.Function):
+class _FirstAndSecondOrder(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         total = x.sum(dim=1)  # (B, D)
         ctx.save_for_backward(x, weight, total)
-        return _orders(x, weight, bias, total)
+        return _first_and_second_order(x, weight, bias, total)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight, total = ctx.saved_tensors
         (grad,) = grad_outputs  # (B,)
-        if torch.is_grad_enabled():  # somebody wants gradients of gradients
+        if torch.is_grad_enabled():  # the gradient itself is differentiated
             total = x.sum(dim=1)
-        to_x = torch.sub(total.unsqueeze(1), x).add_(weight.view(x.shape[1:])).mul_(grad.view(-1, 1, 1))  # (B, F, D)
-        return to_x, (grad @ x.flatten(1)).unsqueeze(0), grad.sum().unsqueeze(0)
+        grad_x = torch.sub(total.unsqueeze(1), x).add_(weight.view(x.shape[1:])).mul_(grad.view(-1, 1, 1))  # (B, F, D)
+        return grad_x, (grad @ x.flatten(1)).unsqueeze(0), grad.sum().unsqueeze(0)
 
 
 class FM(nn.Module):
     """The second-order part of a factorization machine: the sum of ``x_i * x_j`` over all pairs of fields.
 
-    ``1/2 * ((sum_i x_i)^2 - sum_i x_i^2)`` in each dimension (Rendle, *Factorization Machines*, ICDM 2010, lemma 3.1), linear in F.
+    ``1/2 * ((sum_i x_i)^2 - sum_i x_i^2)`` in each embedding dimension (Rendle, *Factorization Machines*, ICDM 2010,
+    lemma 3.1), linear in F.
 
     Args:
-        reduce_sum: sum over the embedding too, which gives inner products; False keeps it (bi-interaction pooling: He & Chua,
+        reduce_sum: also sum over the embedding dimension, which gives inner products; False does not (bi-interaction pooling: He & Chua,
             *Neural Factorization Machines*, SIGIR 2017, eq. 4).
 
     Shape:
-        ``(B, F, D)`` -> ``(B, 1)``, or ``(B, D)`` when the sum is not reduced.
+        ``(B, F, D)`` -> ``(B, 1)``, or ``(B, D)`` if ``reduce_sum`` is False.
 
     Example:
         >>> import torch
@@ -79,5 +80,5 @@ class FM(nn.Module):
         total = x.sum(dim=1)  # (B, D)
         if not self.reduce_sum:
             return 0.5 * (total.square() - x.square().sum(dim=1))
-        squares = x.flatten(start_dim=1).square().sum(dim=1, keepdim=True)  # (B, 1) at once, with no (B, D) between
+        squares = x.flatten(start_dim=1).square().sum(dim=1, keepdim=True)  # (B, 1), without a (B, D) tensor
         return 0.5 * (total.square().sum(dim=1, keepdim=True) - squares)

@@ -1,4 +1,4 @@
-"""Fields that attend to each other."""
+"""Self-attention over the fields."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class InteractingLayer(nn.Module):
     """Multi-head self-attention over the fields, then ``relu(heads + W_Res x)``.
 
     Song et al., *AutoInt*, CIKM 2019, eq. 5-8. Deviations, as in the existing package: the scores are divided by ``sqrt(D / num_heads)``,
-    which the paper does not do; the attention weights may have dropout; the ReLU stays where ``residual`` is off.
+    which the paper does not do; the attention weights may have dropout; the ReLU is applied without ``residual`` too.
 
     Args:
-        embed_dim: width of an embedding, D; the output is as wide.
-        num_heads: number of heads; it divides ``embed_dim``.
-        dropout: share of the attention weights that is zeroed in training, in [0, 1).
+        embed_dim: width of an embedding, D; the output has the same width.
+        num_heads: number of heads; it must divide ``embed_dim``.
+        dropout: probability that an attention weight is set to zero in training, in [0, 1).
         residual: add ``W_Res x``.
 
     Shape:
         ``(B, F, D)`` -> ``(B, F, D)``.
 
     Raises:
-        ValueError: when ``num_heads`` does not divide ``embed_dim`` or ``dropout`` is out of range.
+        ValueError: ``num_heads`` does not divide ``embed_dim``, or ``dropout`` is out of range.
 
     Example:
         >>> InteractingLayer(8, num_heads=2)(torch.ones(2, 5, 8)).shape
@@ -48,11 +48,11 @@ class InteractingLayer(nn.Module):
         self.W_Res = nn.Linear(embed_dim, embed_dim, bias=False) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each field, mixed with those that it attends to."""
-        query, key, value = (self._heads(w(x)) for w in (self.W_Q, self.W_K, self.W_V))  # (B, heads, F, D / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
-        out = mixed.transpose(1, 2).flatten(start_dim=2)  # (B, F, D)
+        """Each field, as a weighted mean of the fields it attends to."""
+        query, key, value = (self._split_heads(w(x)) for w in (self.W_Q, self.W_K, self.W_V))  # (B, heads, F, D / heads)
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+        out = attended.transpose(1, 2).flatten(start_dim=2)  # (B, F, D)
         return torch.relu(out if self.W_Res is None else out + self.W_Res(x))
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -9,11 +9,11 @@ __all__ = ["LR"]
 
 
 class LR(nn.Module):
-    """Logistic regression: ``w x + b``, with the sigmoid if asked for.
+    """Logistic regression: ``w x + b``, with an optional sigmoid.
 
     Args:
         input_dim: number of inputs.
-        sigmoid: answer probabilities rather than logits.
+        sigmoid: return probabilities instead of logits.
 
     Shape:
         ``(B, input_dim)`` -> ``(B, 1)``.
@@ -29,5 +29,5 @@ class LR(nn.Module):
         self.fc = nn.Linear(input_dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number a row."""
+        """One number per row."""
         return torch.sigmoid(self.fc(x)) if self.sigmoid else self.fc(x)

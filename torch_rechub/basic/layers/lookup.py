@@ -1,4 +1,4 @@
-"""One lookup a table a step: which columns go in, and how what comes out is cut for the parts of a model."""
+"""Lookups with one operation per table: which columns a table reads, and how the result is split for the parts of a model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch_rechub.types import Features
 __all__ = ["Embedded", "LookupPlan"]
 
 
-class TableRead:
-    """All columns that one lookup reads from one table: the sparse ones as one piece, each sequence as a piece of its own."""
+class TableLookup:
+    """The lookup of all columns of one table. The result is a list of blocks: one for all sparse columns and one for each sequence."""
 
     def __init__(self, features: Sequence[EmbeddedFeature], table: EmbeddingTable) -> None:
         self.table = table
@@ -26,8 +26,8 @@ class TableRead:
         self.offsets = torch.tensor([table.slices[f.table_name].start for f in features if isinstance(f, SparseFeature)])
 
     @property
-    def pieces(self) -> list[tuple[str, ...]]:
-        """The names that each piece holds."""
+    def blocks(self) -> list[tuple[str, ...]]:
+        """The feature names of each block."""
         return ([self.sparse] if self.sparse else []) + [(f.name,) for f in self.sequences]
 
     def __call__(self, x: Features) -> list[Tensor]:
@@ -39,18 +39,19 @@ class TableRead:
                 self.offsets = self.offsets.to(columns.device)
             rows.insert(0, columns + self.offsets)  # (B, F)
         if len(rows) == 1:
-            found = [self.table(rows[0])]
+            embeddings = [self.table(rows[0])]
         else:
             flat = self.table(torch.cat([part.reshape(-1) for part in rows])).split([part.numel() for part in rows])
-            found = [part.view(*ids.shape, -1) for part, ids in zip(flat, rows, strict=True)]
-        n_sparse = len(found) - len(self.sequences)
-        return found[:n_sparse] + [pool(f, x[f.name], s) for f, s in zip(self.sequences, found[n_sparse:], strict=True)]
+            embeddings = [part.view(*ids.shape, -1) for part, ids in zip(flat, rows, strict=True)]
+        n_sparse = len(embeddings) - len(self.sequences)
+        pooled = [pool(f, x[f.name], s) for f, s in zip(self.sequences, embeddings[n_sparse:], strict=True)]
+        return embeddings[:n_sparse] + pooled
 
 
 def pool(feature: SequenceFeature, ids: Tensor, embeddings: Tensor) -> Tensor:
     """Reduce ``(B, L, D)`` over the ids ``(B, L)`` that are not padding: ``(B, 1, D)``, or ``(B, 1, L, D)`` for "concat".
 
-    The mean of a list that is all padding is zero, as in the existing package.
+    The mean of a list of padding only is zero, as in the existing package.
     """
     if feature.pooling == "concat":
         return embeddings.unsqueeze(1)
@@ -61,106 +62,108 @@ def pool(feature: SequenceFeature, ids: Tensor, embeddings: Tensor) -> Tensor:
     return total / mask.sum(2, keepdim=True).clamp(min=1) if feature.pooling == "mean" else total
 
 
-class Run(NamedTuple):
-    """Neighbouring columns of one piece."""
+class ColumnRange(NamedTuple):
+    """Consecutive columns of one block."""
 
-    piece: int
+    block: int
     start: int
     stop: int
 
 
 class LookupPlan:
-    """What to read for a list of features, worked out once.
+    """The lookups for a list of features, computed once and reused for every batch.
 
     Args:
-        features: what will be asked for, in any order and number.
-        table_of: feature name -> the table that holds its rows.
+        features: the features to read; the result can be split by any lists of them.
+        table_of: feature name -> the table of the feature.
     """
 
     def __init__(self, features: Sequence[Feature], table_of: Callable[[str], EmbeddingTable]) -> None:
-        self.features = tuple(features)  # held, so that the identities by which cuts are remembered stay theirs
+        self.features = tuple(features)  # a reference, because the ids of these objects are keys of the cache below
         grouped: dict[int, tuple[EmbeddingTable, dict[str, EmbeddedFeature]]] = {}
         for feature in features:
             if isinstance(feature, EmbeddedFeature):
                 table = table_of(feature.table_name)
                 grouped.setdefault(id(table), (table, {}))[1][feature.name] = feature
-        self.reads = [TableRead(list(members.values()), table) for table, members in grouped.values()]
-        pieces = [names for read in self.reads for names in read.pieces]
-        self.places = {name: (p, column) for p, names in enumerate(pieces) for column, name in enumerate(names)}
-        self._cuts: dict[tuple[int, ...], tuple[list[Run], list[tuple[str, ...]], Sequence[Feature]]] = {}
+        self.lookups = [TableLookup(list(members.values()), table) for table, members in grouped.values()]
+        blocks = [names for lookup in self.lookups for names in lookup.blocks]
+        self.positions = {name: (b, column) for b, names in enumerate(blocks) for column, name in enumerate(names)}
+        self._ranges: dict[tuple[int, ...], tuple[list[ColumnRange], list[tuple[str, ...]], Sequence[Feature]]] = {}
 
     def __call__(self, x: Features) -> Embedded:
-        """Read everything."""
-        return Embedded(self, x, [piece for read in self.reads for piece in read(x)])
+        """Look up all features in the batch ``x``."""
+        return Embedded(self, x, [block for lookup in self.lookups for block in lookup(x)])
 
-    def cut(self, features: Sequence[Feature]) -> tuple[list[Run], list[tuple[str, ...]]]:
-        """Runs of embedded columns in the order of ``features``, and runs of dense columns (vectors alone, numbers together)."""
+    def column_ranges(self, features: Sequence[Feature]) -> tuple[list[ColumnRange], list[tuple[str, ...]]]:
+        """Ranges of embedded columns in the order of ``features``, and groups of dense columns (consecutive numbers form one group)."""
         key = tuple(map(id, features))
-        if key not in self._cuts:
-            self._cuts[key] = (
-                _runs([self.places[f.name] for f in features if isinstance(f, EmbeddedFeature)]),
-                _dense_runs(features),
+        if key not in self._ranges:
+            self._ranges[key] = (
+                _merge_columns([self.positions[f.name] for f in features if isinstance(f, EmbeddedFeature)]),
+                _group_dense(features),
                 list(features),
             )
-        return self._cuts[key][:2]
+        return self._ranges[key][:2]
 
 
 class Embedded:
-    """What one reading found; cut by feature list without reading again."""
+    """The result of one lookup; it is split by lists of features without another lookup."""
 
-    def __init__(self, plan: LookupPlan, x: Features, pieces: list[Tensor]) -> None:
+    def __init__(self, plan: LookupPlan, x: Features, blocks: list[Tensor]) -> None:
         self._plan = plan
         self._x = x
-        self._pieces = pieces
+        self._blocks = blocks
 
     def stacked(self, features: Sequence[Feature]) -> Tensor:
-        """The embedded ones of ``features``, ``(B, F, D)``; ``(B, F, L, D)`` for sequences kept whole. One width only."""
-        runs, _ = self._plan.cut(features)
-        if not runs:
+        """The embedded columns of ``features``, of one width: ``(B, F, D)``, or ``(B, F, L, D)`` for pooling "concat"."""
+        ranges, _ = self._plan.column_ranges(features)
+        if not ranges:
             raise ValueError(
-                f"(B, F, D) needs a SparseFeature or SequenceFeature; got {list(features)}. Ask with squeeze_dim=True for dense ones."
+                f"(B, F, D) needs a SparseFeature or SequenceFeature; got {list(features)}. Use squeeze_dim=True for dense features."
             )
-        parts = self._parts(runs)
+        parts = self._parts(ranges)
         if len({(part.dim(), int(part.shape[-1])) for part in parts}) > 1:
             raise ValueError(
                 "(B, F, D) needs features of one embed_dim and one kind of pooling; "
-                f"got {list(features)}. Make embed_dim equal, or ask with squeeze_dim=True."
+                f"got {list(features)}. Make embed_dim equal, or use squeeze_dim=True."
             )
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def flat(self, features: Sequence[Feature]) -> Tensor:
-        """All of ``features`` side by side, ``(B, sum of embed_dim)``: embedded ones in order, dense ones behind."""
-        runs, dense = self._plan.cut(features)
-        parts = [part.flatten(1) for part in self._parts(runs)]
-        for names in dense:
+        """All columns of ``features``, concatenated: ``(B, sum of embed_dim)``, embedded columns in order, then dense columns."""
+        ranges, dense_groups = self._plan.column_ranges(features)
+        parts = [part.flatten(1) for part in self._parts(ranges)]
+        for names in dense_groups:
             column = self._x[names[0]] if len(names) == 1 else number_matrix(self._x, names)
             parts.append(column.float() if column.dim() > 1 else column.float().unsqueeze(1))
         if not parts:
             raise ValueError("The list of features must not be empty.")
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _parts(self, runs: list[Run]) -> list[Tensor]:
-        return [self._pieces[piece][:, start:stop] for piece, start, stop in runs]
+    def _parts(self, ranges: list[ColumnRange]) -> list[Tensor]:
+        return [self._blocks[block][:, start:stop] for block, start, stop in ranges]
 
 
-def _runs(places: list[tuple[int, int]]) -> list[Run]:
-    runs: list[Run] = []
-    for piece, column in places:
-        if runs and runs[-1].piece == piece and runs[-1].stop == column:
-            runs[-1] = runs[-1]._replace(stop=column + 1)
+def _merge_columns(positions: list[tuple[int, int]]) -> list[ColumnRange]:
+    """Merge consecutive columns of one block into ranges."""
+    ranges: list[ColumnRange] = []
+    for block, column in positions:
+        if ranges and ranges[-1].block == block and ranges[-1].stop == column:
+            ranges[-1] = ranges[-1]._replace(stop=column + 1)
         else:
-            runs.append(Run(piece, column, column + 1))
-    return runs
+            ranges.append(ColumnRange(block, column, column + 1))
+    return ranges
 
 
-def _dense_runs(features: Sequence[Feature]) -> list[tuple[str, ...]]:
-    runs: list[tuple[str, ...]] = []
-    together = False
+def _group_dense(features: Sequence[Feature]) -> list[tuple[str, ...]]:
+    """Group consecutive dense columns of numbers; a column of vectors is a group of its own."""
+    groups: list[tuple[str, ...]] = []
+    previous_is_number = False
     for feature in features:
         if isinstance(feature, DenseFeature):
-            if feature.embed_dim == 1 and together:
-                runs[-1] += (feature.name,)
+            if feature.embed_dim == 1 and previous_is_number:
+                groups[-1] += (feature.name,)
             else:
-                runs.append((feature.name,))
-            together = feature.embed_dim == 1
-    return runs
+                groups.append((feature.name,))
+            previous_is_number = feature.embed_dim == 1
+    return groups

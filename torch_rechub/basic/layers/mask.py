@@ -1,4 +1,4 @@
-"""Which ids of a batch are real and which only fill up."""
+"""A mask of the ids of a batch that are not padding."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["InputMask"]
 
 
 class InputMask(nn.Module):
-    """1.0 where an id is real, 0.0 where it is the feature's ``padding_idx`` (-1 where the feature names none).
+    """0.0 where an id is the ``padding_idx`` of its feature (-1 if the feature has none), and 1.0 elsewhere.
 
     Shape:
-        ``x`` with columns ``(B,)`` -> ``(B, F)``; with columns ``(B, L)`` -> ``(B, F, L)``. The features must be alike.
+        ``x`` with columns ``(B,)`` -> ``(B, F)``; with columns ``(B, L)`` -> ``(B, F, L)``. All features must have the same shape.
 
     Raises:
-        ValueError: when there is no feature, or one that is not looked up in a table.
+        ValueError: there is no feature, or one of them is dense.
 
     Example:
         >>> from torch_rechub.basic.features import SequenceFeature
@@ -31,13 +31,13 @@ class InputMask(nn.Module):
 
     def forward(self, x: Features, features: EmbeddedFeature | Sequence[EmbeddedFeature]) -> Tensor:
         """The mask of one feature, or of several in order."""
-        several = features if isinstance(features, Sequence) else [features]
-        if not several:
+        requested = features if isinstance(features, Sequence) else [features]
+        if not requested:
             raise ValueError("InputMask: features must not be empty; give at least one SparseFeature or SequenceFeature.")
-        return torch.stack([_is_real(x, feature) for feature in several], dim=1).float()
+        return torch.stack([_is_not_padding(x, feature) for feature in requested], dim=1).float()
 
 
-def _is_real(x: Features, feature: EmbeddedFeature) -> Tensor:
+def _is_not_padding(x: Features, feature: EmbeddedFeature) -> Tensor:
     if not isinstance(feature, EmbeddedFeature):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"InputMask: features must be SparseFeature or SequenceFeature; got {feature!r}. Only ids can be padding.")
+        raise ValueError(f"InputMask: features must be SparseFeature or SequenceFeature; got {feature!r}. A dense column has no padding.")
     return x[feature.name].long() != (-1 if feature.padding_idx is None else feature.padding_idx)

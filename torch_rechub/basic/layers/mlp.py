@@ -1,4 +1,4 @@
-"""The deep part of a model."""
+"""A multi-layer perceptron, the deep part of many models."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["MLP"]
 class MLP(nn.Module):
     """Fully connected layers: Linear, batch normalisation, activation, dropout for each width, then a Linear to one number.
 
-    A batch of one row trains too, see :class:`BatchNorm1d`.
+    A training batch may have one row, see :class:`BatchNorm1d`.
 
     Args:
         input_dim: number of inputs.
-        output_layer: end with a Linear to one number; False ends with the last width of ``dims``.
-        dims: widths of the hidden layers, in order; None or empty means that there is none.
-        dropout: share of each hidden layer's outputs that is zeroed in training, in [0, 1).
+        output_layer: whether a Linear to one number follows the hidden layers.
+        dims: widths of the hidden layers, in order; None or empty means no hidden layer.
+        dropout: probability that an output of a hidden layer is set to zero in training, in [0, 1).
         activation: see :func:`activation_layer`.
 
     Shape:
         ``(B, input_dim)`` -> ``(B, 1)``, or ``(B, dims[-1])`` without the output layer.
 
     Raises:
-        ValueError: when a width is below 1, ``dropout`` is out of range, or ``activation`` has an unknown name.
+        ValueError: a width is below 1, ``dropout`` is out of range, or ``activation`` has an unknown name.
 
     Example:
         >>> import torch
@@ -51,7 +51,7 @@ class MLP(nn.Module):
         hidden = list(dims or [])
         _check_widths(input_dim, hidden)
         if not 0 <= dropout < 1:
-            raise ValueError(f"MLP: dropout must be >= 0 and < 1; got {dropout!r}. It is the share that is zeroed, 0.1 for a tenth.")
+            raise ValueError(f"MLP: dropout must be >= 0 and < 1; got {dropout!r}. It is the probability of a zero, for example 0.1.")
         layers: list[nn.Module] = []
         width = input_dim
         for next_width in hidden:
@@ -69,7 +69,7 @@ class MLP(nn.Module):
 def _activation(name: str | type[nn.Module], width: int) -> nn.Module:
     layer = activation_layer(name, width)
     if isinstance(layer, nn.ReLU):
-        layer.inplace = True  # its input is the batch norm's output, which nobody else reads, the batch norm's own gradient included
+        layer.inplace = True  # its input, the output of the batch norm, is not used again, not even by the gradient of the batch norm
     return layer
 
 

@@ -1,4 +1,4 @@
-"""Which of a model's parameters are embedding tables."""
+"""The embedding tables among the parameters of a model."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _TABLES = (EmbeddingTable, nn.Embedding, nn.EmbeddingBag)
 
 
 def table_names(model: nn.Module) -> set[str]:
-    """The names, as in ``model.named_parameters()``, of the weights of embedding tables: ours and torch's."""
-    owned = {id(weight) for module in model.modules() if isinstance(module, _TABLES) for weight in module.parameters(recurse=False)}
-    return {name for name, weight in model.named_parameters() if id(weight) in owned}
+    """The names, as in ``model.named_parameters()``, of the weights of :class:`EmbeddingTable` and of torch's embeddings."""
+    table_ids = {id(weight) for module in model.modules() if isinstance(module, _TABLES) for weight in module.parameters(recurse=False)}
+    return {name for name, weight in model.named_parameters() if id(weight) in table_ids}
 
 
 def split_parameters(model: nn.Module) -> list[dict[str, Any]]:
     """All parameters of a model as two groups for an optimizer, named "embedding" (the tables) and "dense" (the rest).
 
-    A weight that is both a table's and another layer's is an embedding. A group may be empty.
+    A weight that a table shares with another layer is in the first group. A group may be empty.
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(5, 2), nn.Linear(2, 1))

@@ -1,6 +1,6 @@
-"""From a sequence of embeddings to what a model reads of it.
+"""Pooling of sequences of embeddings.
 
-Each takes an optional mask ``(B, 1, L)`` of ones and zeros (see :class:`InputMask`); without one every position counts.
+Each layer takes an optional mask ``(B, 1, L)`` of ones and zeros (see :class:`InputMask`); without a mask all positions are used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["AveragePooling", "ConcatPooling", "SumPooling"]
 
 
 class ConcatPooling(nn.Module):
-    """No pooling: all ``L`` embeddings are kept, those of padding ids too.
+    """No pooling: all ``L`` embeddings are returned, including those of padding ids.
 
     Shape:
         ``(B, L, D)`` -> ``(B, L, D)``.
@@ -28,7 +28,7 @@ class ConcatPooling(nn.Module):
 
 
 class SumPooling(nn.Module):
-    """The sum of the embeddings that the mask keeps; 0 for a row of nothing but padding.
+    """The sum of the embeddings where the mask is 1; 0 for a row of padding only.
 
     Shape:
         ``x`` ``(B, L, D)``, ``mask`` ``(B, 1, L)`` -> ``(B, D)``.
@@ -44,7 +44,7 @@ class SumPooling(nn.Module):
 
 
 class AveragePooling(nn.Module):
-    """The mean of the embeddings that the mask keeps; 0 for a row of nothing but padding.
+    """The mean of the embeddings where the mask is 1; 0 for a row of padding only.
 
     Shape:
         ``x`` ``(B, L, D)``, ``mask`` ``(B, 1, L)`` -> ``(B, D)``.

@@ -1,4 +1,4 @@
-"""From a model's logits to what it answers."""
+"""The output layer: logits to predictions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TaskType: TypeAlias = Literal["classification", "regression"]
 
 
 class PredictionLayer(nn.Module):
-    """The sigmoid for a classification, nothing for a regression.
+    """The sigmoid for classification, the identity for regression.
 
     Args:
-        task_type: which of the two.
+        task_type: "classification" or "regression".
 
     Shape:
         any -> the same.
 
     Raises:
-        ValueError: when ``task_type`` is neither.
+        ValueError: ``task_type`` is none of the two.
 
     Example:
         >>> PredictionLayer("classification")(torch.zeros(2))

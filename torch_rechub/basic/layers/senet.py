@@ -1,4 +1,4 @@
-"""Fields weighted by how much they matter in this row."""
+"""Squeeze-and-excitation: weights for the fields that depend on the row."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ __all__ = ["SENETLayer"]
 
 
 class SENETLayer(nn.Module):
-    """Squeeze each field to its mean, excite through a bottleneck, scale the fields: ``v_i * relu(W2 relu(W1 z))_i``.
+    """Fields multiplied by weights that a bottleneck computes from the means of the fields: ``v_i * relu(W2 relu(W1 z))_i``.
 
     Huang et al., *FiBiNET*, RecSys 2019, eq. 2-4.
 
     Args:
         num_fields: number of fields, F.
-        reduction_ratio: the bottleneck is F divided by this wide, at least 1.
+        reduction_ratio: the width of the bottleneck is F divided by this number, at least 1.
 
     Shape:
         ``(B, F, D)`` -> ``(B, F, D)``.
 
     Raises:
-        ValueError: when ``reduction_ratio`` is not above 0.
+        ValueError: ``reduction_ratio`` is not above 0.
 
     Example:
         >>> import torch
@@ -31,7 +31,7 @@ class SENETLayer(nn.Module):
     def __init__(self, num_fields: int, reduction_ratio: float = 3) -> None:
         super().__init__()
         if not reduction_ratio > 0:
-            raise ValueError(f"SENETLayer: reduction_ratio must be > 0; got {reduction_ratio!r}. The paper takes 3.")
+            raise ValueError(f"SENETLayer: reduction_ratio must be > 0; got {reduction_ratio!r}. The paper uses 3.")
         width = max(1, int(num_fields / reduction_ratio))
         self.mlp = nn.Sequential(nn.Linear(num_fields, width, bias=False), nn.ReLU(), nn.Linear(width, num_fields, bias=False), nn.ReLU())
 

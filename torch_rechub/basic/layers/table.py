@@ -1,8 +1,8 @@
-"""The fused embedding table: every feature of one width, one below the other, in one matrix.
+"""The fused embedding table: the embeddings of all features of one width, stacked in one matrix.
 
-A model with 26 sparse columns does one lookup a step, not 26. The table is an ordinary parameter with a dense gradient, so any
-optimizer of torch trains it. While an optimizer of ``torch_rechub.optim`` *owns* it, the gradient holds only the rows that the
-batch read, and rows that nobody reads may lag behind; nobody outside ever sees one that does.
+A model with 26 sparse columns does one lookup per step instead of 26. The table is an ordinary parameter with a dense gradient, so any
+optimizer of torch can train it. While an optimizer of ``torch_rechub.optim`` *owns* it, the gradient holds only the rows of the batch, and
+rows that are not read may *lag*: their updates are applied when they are read next. All public functions return up-to-date rows.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from torch import Tensor, nn
 from torch_rechub.basic.features import EmbeddedFeature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.rows_view import RowsView
+from torch_rechub.torch_private import embedding_backward, with_parameters
 
 __all__ = ["EmbeddingTable", "RowOwner", "table_of"]
 
 
 class RowOwner(Protocol):
-    """What a row-wise optimizer does for a table that it owns."""
+    """The interface of a row-wise optimizer to a table that it owns."""
 
     def look_up(self, rows: Tensor) -> Tensor:
-        """The embeddings ``(n, D)`` of ``rows`` ``(n,)`` for training: brings them up to date in place and gives a sparse gradient."""
+        """The embeddings ``(n, D)`` of ``rows`` ``(n,)`` for training; they are brought up to date in place and have a sparse gradient."""
         ...
 
     def peek(self, rows: Tensor | slice) -> Tensor:
-        """The embeddings of ``rows`` as they would be up to date, in a copy: nothing moves."""
+        """An up-to-date copy of the embeddings of ``rows``; the table does not change."""
         ...
 
     def settle(self) -> None:
@@ -46,11 +47,11 @@ class EmbeddingTable(nn.Module):
     """Embeddings of one width for several features.
 
     Args:
-        features: sparse or sequence features of equal ``embed_dim``, each with a table of its own.
-        trainable: False keeps the rows as they are (pretrained and frozen).
+        features: sparse or sequence features of equal ``embed_dim``, none of which is shared with another.
+        trainable: False excludes the table from training (frozen pretrained embeddings).
 
     Shape:
-        rows ``(*)`` int64, counted in the whole table (a feature's ids plus its offset) -> ``(*, D)``.
+        rows ``(*)`` int64, numbered within the table (the ids of a feature plus its offset) -> ``(*, D)``.
 
     Example:
         >>> from torch_rechub.basic.features import SparseFeature
@@ -68,39 +69,39 @@ class EmbeddingTable(nn.Module):
         self.slices = {feature.name: slice(stop - feature.vocab_size, stop) for feature, stop in zip(features, stops, strict=True)}
         weight = torch.empty(stops[-1], features[0].embed_dim)
         for feature in features:
-            _start(feature, weight[self.slices[feature.name]])
+            _initialize(feature, weight[self.slices[feature.name]])
         self.weight = nn.Parameter(weight, requires_grad=trainable)
         padding = [self.slices[f.name].start + f.padding_idx for f in features if f.padding_idx is not None]
         self.register_buffer("padding_rows", torch.tensor(padding, dtype=torch.int64), persistent=False)
         self.owner: RowOwner | None = None
-        _alive.add(self)
+        _live_tables.add(self)
 
     def forward(self, rows: Tensor) -> Tensor:
         flat = rows.reshape(-1)
         if not (torch.is_grad_enabled() and self.weight.requires_grad):
             lagging = self.owner is not None and not self.owner.settled
-            found = self.owner.peek(flat) if lagging else nn.functional.embedding(flat, self.weight)  # type: ignore[union-attr]
+            embeddings = self.owner.peek(flat) if lagging else nn.functional.embedding(flat, self.weight)  # type: ignore[union-attr]
         elif self.owner is not None:
-            found = self.owner.look_up(flat)
+            embeddings = self.owner.look_up(flat)
         else:
-            found = _DenseLookup.apply(self.weight, flat, self.padding_rows)
-        return found.view(*rows.shape, self.weight.shape[1])  # (*, D)
+            embeddings = _DenseLookup.apply(self.weight, flat, self.padding_rows)
+        return embeddings.view(*rows.shape, self.weight.shape[1])  # (*, D)
 
     def rows_of(self, name: str) -> Tensor:
-        """The weight ``(vocab_size, D)`` of one feature to read and write: a view, or while rows lag a copy that hands writes on."""
-        part = self.slices[name]
+        """The weight ``(vocab_size, D)`` of one feature, to read and write: a view, or a :class:`RowsView` while rows lag."""
+        feature_rows = self.slices[name]
         if self.owner is None or self.owner.settled:
-            return self.weight[part]
+            return self.weight[feature_rows]
         owner = self.owner
 
         def rows() -> Tensor:
             self.settle()
-            return self.weight[part]
+            return self.weight[feature_rows]
 
-        return RowsView.of(_Peek.apply(self.weight, part, owner), rows)
+        return RowsView.of(_UpToDateCopy.apply(self.weight, feature_rows, owner), rows)
 
     def all_rows(self) -> Tensor:
-        """Every row ``(V, D)`` up to date: in place where the loss reads them, otherwise in a copy while rows lag."""
+        """All rows ``(V, D)``, up to date. While rows lag it is a copy without gradients, and with gradients the rows are settled first."""
         if self.owner is None or self.owner.settled:
             return self.weight
         if not (torch.is_grad_enabled() and self.weight.requires_grad):
@@ -109,69 +110,69 @@ class EmbeddingTable(nn.Module):
         return self.weight
 
     def settle(self) -> None:
-        """Bring all rows up to date in place; nothing to do while no row-wise optimizer owns the table."""
+        """Bring all rows up to date in place; without a row-wise optimizer they always are."""
         if self.owner is not None:
             self.owner.settle()
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Fill all rows anew, in place, as each feature's initializer says; what was learned is gone."""
+        """Initialize all rows again in place, with the initializer of each feature; the trained values are lost."""
         self.settle()
         for feature in self.features:
-            _start(feature, self.weight[self.slices[feature.name]])
+            _initialize(feature, self.weight[self.slices[feature.name]])
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and deepcopy: rows up to date, and no owner."""
+        """The state for pickle and deepcopy: all rows up to date, and no owner."""
         state = dict(self.__dict__, owner=None)
         if self.owner is not None and not self.owner.settled:
-            caught_up = nn.Parameter(self.owner.peek(slice(None)), requires_grad=self.weight.requires_grad)
-            state["_parameters"] = dict(self._parameters, weight=caught_up)
+            up_to_date = nn.Parameter(self.owner.peek(slice(None)), requires_grad=self.weight.requires_grad)
+            return with_parameters(state, self, weight=up_to_date)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _alive.add(self)
+        _live_tables.add(self)
 
     def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingTable:
         self.settle()
         return super()._apply(fn, recurse)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        """The layer that holds the table writes one key for each feature instead."""
+        """Empty: the :class:`EmbeddingLayer` with this table saves one key per feature."""
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        """The layer that holds the table reads one key for each feature instead."""
+        """Empty: the :class:`EmbeddingLayer` with this table loads one key per feature."""
 
     def extra_repr(self) -> str:
         rows, width = self.weight.shape
         return f"{rows} x {width}, features={list(self.slices)}"
 
 
-_alive: WeakSet[EmbeddingTable] = WeakSet()
+_live_tables: WeakSet[EmbeddingTable] = WeakSet()
 
 
 def table_of(parameter: Tensor) -> EmbeddingTable | None:
-    """The table whose weight ``parameter`` is, None where it is no table's."""
-    return next((table for table in _alive if table.weight is parameter), None)
+    """The table with the weight ``parameter``; None if there is none."""
+    return next((table for table in _live_tables if table.weight is parameter), None)
 
 
-class _Peek(torch.autograd.Function):
-    """A copy of some rows as they would be up to date, whose gradient reaches the table's weight."""
+class _UpToDateCopy(torch.autograd.Function):
+    """An up-to-date copy of some rows, whose gradient is passed to the weight of the table."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, part: slice, owner: RowOwner) -> Tensor:
-        ctx.part, ctx.shape = part, weight.shape
-        return owner.peek(part)
+    def forward(ctx: Any, weight: Tensor, rows: slice, owner: RowOwner) -> Tensor:
+        ctx.rows, ctx.shape = rows, weight.shape
+        return owner.peek(rows)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         dense = grad_outputs[0].new_zeros(ctx.shape)
-        dense[ctx.part] = grad_outputs[0]
+        dense[ctx.rows] = grad_outputs[0]
         return dense, None, None
 
 
 class _DenseLookup(torch.autograd.Function):
-    """``weight[rows]`` whose gradient is dense and zero at padding rows; on the CPU 4 times cheaper than torch's own backward."""
+    """``weight[rows]`` whose gradient is dense and zero at padding rows; on the CPU 4 times faster than the backward pass of torch."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Tensor, padding_rows: Tensor) -> Tensor:
@@ -183,8 +184,8 @@ class _DenseLookup(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         rows, padding_rows = ctx.saved_tensors
         (grad,) = grad_outputs
-        if grad.is_cuda:  # sorted sums there, so that a run can be repeated bit for bit
-            dense = torch.ops.aten.embedding_dense_backward(grad, rows, ctx.n_row, -1, False)
+        if grad.is_cuda:  # summed in sorted order, so that a run can be repeated bit for bit
+            dense = embedding_backward(grad, rows, ctx.n_row)
         else:
             dense = grad.new_zeros(ctx.n_row, grad.shape[1]).index_add_(0, rows, grad)
         if len(padding_rows):
@@ -192,13 +193,13 @@ class _DenseLookup(torch.autograd.Function):
         return dense, None, None
 
 
-def _start(feature: EmbeddedFeature, weight: Tensor) -> None:
-    """Fill one feature's rows as its initializer says."""
+def _initialize(feature: EmbeddedFeature, weight: Tensor) -> None:
+    """Fill the rows of one feature with its initializer."""
     initializer = feature.initializer
     with torch.no_grad():
         if isinstance(initializer, Initializer):
             initializer.fill_(weight)
             if feature.padding_idx is not None and initializer.trainable:
                 weight[feature.padding_idx] = 0.0
-        else:  # any function with the older interface: (vocab_size, embed_dim, padding_idx) -> nn.Embedding
+        else:  # a function with the interface of the existing package: (vocab_size, embed_dim, padding_idx) -> nn.Embedding
             weight.copy_(feature.get_embedding_layer().weight)

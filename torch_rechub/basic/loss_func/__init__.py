@@ -1,4 +1,4 @@
-"""Losses that torch does not have: a penalty on weights, two for pairs, two for one item among many."""
+"""Losses that torch does not provide: a penalty on weights, pairwise losses and contrastive losses."""
 
 from torch_rechub.basic.loss_func.contrastive import InBatchNCELoss, NCELoss
 from torch_rechub.basic.loss_func.pairwise import BPRLoss, HingeLoss

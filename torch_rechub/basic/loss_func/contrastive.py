@@ -1,4 +1,4 @@
-"""Losses that pick one item among many: a softmax over scores, sharpened by a temperature."""
+"""Contrastive losses: cross-entropy of a softmax over items, with a temperature."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
 
 class NCELoss(nn.Module):
-    """``-log softmax(logits / temperature)[target]``: InfoNCE over the items that the columns of ``logits`` stand for.
+    """``-log softmax(logits / temperature)[target]``: InfoNCE, where each column of ``logits`` is an item.
 
-    Named after Gutmann & Hyvärinen, *Noise-contrastive estimation*, AISTATS 2010; what is computed is van den Oord et al.,
+    Named after Gutmann & Hyvärinen, *Noise-contrastive estimation*, AISTATS 2010; the formula is that of van den Oord et al.,
     *Representation Learning with Contrastive Predictive Coding*, 2018, eq. 4, as HLLM (Chen et al., 2024) uses it.
-    Against the existing package: where every target is ignored the loss is 0 (it then counted them all); ``ignore_index`` may lie outside
-    the columns, for example -100; "none" gives one value a row, 0 where ignored (it dropped those rows); an unknown reduction is refused.
+    Differences from the existing package: if every target is ignored the loss is 0 (there, no target is ignored then); ``ignore_index`` may
+    be outside the columns, for example -100; "none" gives one value per row, 0 for ignored rows (there, they are dropped); an unknown
+    reduction is an error.
 
     Args:
-        temperature: above 0; smaller is sharper.
-        ignore_index: the target that does not count. Take -100 to count all, as 0 is an ordinary target in many encodings.
-        reduction: "mean" over the rows that count, "sum", or "none".
+        temperature: above 0; a smaller value makes the softmax sharper.
+        ignore_index: rows with this target are ignored. Use -100 to ignore none, because 0 is an ordinary target in many encodings.
+        reduction: "mean" over the rows that are not ignored, "sum", or "none".
 
     Shape:
         ``logits`` ``(..., V)`` for V items and integer ``targets`` ``(...)`` -> scalar, or ``(...)`` for "none".
 
     Raises:
-        ValueError: when ``temperature`` is not above 0 or ``reduction`` is none of the three.
+        ValueError: ``temperature`` is not above 0, or ``reduction`` is none of the three.
 
     Example:
         >>> round(float(NCELoss()(torch.zeros(2, 4), torch.tensor([1, 0]))), 4)  # log 4; the second row is ignored
@@ -40,7 +41,7 @@ class NCELoss(nn.Module):
     def __init__(self, temperature: float = 1.0, ignore_index: int = 0, reduction: Reduction = "mean") -> None:
         super().__init__()
         if not temperature > 0:
-            raise ValueError(f"{type(self).__name__}: temperature must be > 0; got {temperature!r}. Use 1.0 to change nothing.")
+            raise ValueError(f"{type(self).__name__}: temperature must be > 0; got {temperature!r}. Use 1.0 for the plain softmax.")
         if reduction not in get_args(Reduction):
             raise ValueError(f"{type(self).__name__}: reduction must be one of {list(get_args(Reduction))}; got {reduction!r}.")
         self.temperature = temperature
@@ -61,13 +62,14 @@ class NCELoss(nn.Module):
 class InBatchNCELoss(NCELoss):
     """:class:`NCELoss` of inner products: ``logits = embeddings @ item_embeddings.T``.
 
-    Against the existing package: as :class:`NCELoss`. Mind ``ignore_index=0``, kept for its users: when ``item_embeddings`` are the batch's
-    own items and targets are ``arange(B)``, pass ``ignore_index=-100`` or the first row is lost.
+    Differences from the existing package are those of :class:`NCELoss`. The default ``ignore_index=0`` is that of the existing package. If
+    ``item_embeddings`` are the items of the batch and the targets are ``arange(B)``, pass ``ignore_index=-100``; otherwise the first row is
+    ignored.
 
     Args:
-        temperature: above 0; 0.1 suits embeddings of length 1.
-        ignore_index: the target that does not count.
-        reduction: "mean" over the rows that count, "sum", or "none".
+        temperature: above 0; 0.1 is common for embeddings of length 1.
+        ignore_index: rows with this target are ignored.
+        reduction: "mean" over the rows that are not ignored, "sum", or "none".
 
     Shape:
         ``embeddings`` ``(B, D)``, ``item_embeddings`` ``(V, D)``, ``targets`` ``(B,)`` -> scalar, or ``(B,)`` for "none".

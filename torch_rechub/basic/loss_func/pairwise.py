@@ -1,4 +1,4 @@
-"""Losses over pairs: the wanted item should score above the unwanted ones."""
+"""Pairwise losses: the score of the positive item should be higher than the scores of the negative items."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class HingeLoss(nn.Module):
     """Hinge on the hardest negative of each row: ``max(0, max_n(neg) - pos + margin)``, then the mean over rows.
 
     With ``num_items`` each row is weighted by ``log(rank + 1)``, where rank is estimated as num_items times the share of negatives
-    within the margin: the WARP idea (Weston et al., *WSABIE*, IJCAI 2011), with the hardest negative in place of a drawn one.
-    Against the existing package: ``num_items`` works (it averaged booleans, which torch refuses), and ``(B,)`` negatives are one a row
-    (it compared every row with the highest negative of the whole batch).
+    within the margin: the WARP idea (Weston et al., *WSABIE*, IJCAI 2011), with the hardest negative instead of a sampled one.
+    Differences from the existing package: ``num_items`` works (there, torch refuses the mean of booleans), and negatives ``(B,)`` are one
+    per row (there, every row is compared with the highest negative of the batch).
 
     Args:
-        margin: by how much the positive should lead.
-        num_items: number of items in the catalogue; None leaves rows unweighted.
+        margin: the difference that the score of the positive should have at least.
+        num_items: number of items in the catalogue; None means no weights.
 
     Shape:
         ``pos_score`` ``(B,)`` or ``(B, 1)``, ``neg_score`` ``(B,)`` or ``(B, N)`` -> scalar.
 
     Raises:
-        ValueError: when the two have different numbers of rows.
+        ValueError: the two have different numbers of rows.
 
     Example:
         >>> float(HingeLoss(margin=2)(torch.tensor([3.0]), torch.tensor([[0.0, 2.0]])))
@@ -38,26 +38,27 @@ class HingeLoss(nn.Module):
         self.n_items = num_items
 
     def forward(self, pos_score: Tensor, neg_score: Tensor, in_batch_neg: bool = False) -> Tensor:
-        """The mean loss; ``in_batch_neg`` says where the negatives come from and changes nothing here."""
-        gaps = _gaps(pos_score, neg_score)  # (B, N)
-        loss = torch.relu(self.margin - gaps.amin(dim=-1))  # (B,)
+        """The mean loss; ``in_batch_neg`` tells where the negatives come from and has no effect here."""
+        differences = _differences(pos_score, neg_score)  # (B, N)
+        loss = torch.relu(self.margin - differences.amin(dim=-1))  # (B,)
         if self.n_items is not None:
-            rank = (gaps < self.margin).to(loss.dtype).mean(dim=-1) * self.n_items
+            rank = (differences < self.margin).to(loss.dtype).mean(dim=-1) * self.n_items
             loss = loss * torch.log1p(rank)
         return loss.mean()
 
 
 class BPRLoss(nn.Module):
-    """``-log sigmoid(pos - neg)``, the mean over all pairs.
+    """The mean of ``-log sigmoid(pos - neg)`` over all pairs.
 
     Rendle et al., *BPR: Bayesian Personalized Ranking from Implicit Feedback*, UAI 2009, section 4.1, without the prior on the weights
-    (that is :class:`RegularizationLoss`). Against the existing package: it stays finite, with a gradient, where the sigmoid rounds to 0.
+    (that is :class:`RegularizationLoss`). Difference from the existing package: the loss and its gradient are finite where the
+    sigmoid rounds to 0.
 
     Shape:
         ``pos_score`` ``(B,)`` or ``(B, 1)``, ``neg_score`` ``(B,)`` or ``(B, N)`` -> scalar.
 
     Raises:
-        ValueError: when the two have different numbers of rows.
+        ValueError: the two have different numbers of rows.
 
     Example:
         >>> round(float(BPRLoss()(torch.tensor([0.0]), torch.tensor([200.0]))), 4)
@@ -65,17 +66,17 @@ class BPRLoss(nn.Module):
     """
 
     def forward(self, pos_score: Tensor, neg_score: Tensor, in_batch_neg: bool = False) -> Tensor:
-        """The mean loss; ``in_batch_neg`` says where the negatives come from and changes nothing here."""
-        return -F.logsigmoid(_gaps(pos_score, neg_score)).mean()
+        """The mean loss; ``in_batch_neg`` tells where the negatives come from and has no effect here."""
+        return -F.logsigmoid(_differences(pos_score, neg_score)).mean()
 
 
-def _gaps(pos_score: Tensor, neg_score: Tensor) -> Tensor:
+def _differences(pos_score: Tensor, neg_score: Tensor) -> Tensor:
     """``pos - neg`` for every negative, ``(B, N)``."""
     pos = pos_score.reshape(-1, 1)
     neg = neg_score.unsqueeze(1) if neg_score.dim() == 1 else neg_score
     if neg.dim() != 2 or neg.shape[0] != pos.shape[0]:
         raise ValueError(
             f"neg_score must be (B,) or (B, N) with B={pos.shape[0]} rows as pos_score has; got shape {tuple(neg_score.shape)}. "
-            "Give each positive its negatives as one row."
+            "Pass the negatives of each positive as one row."
         )
     return pos - neg

@@ -1,0 +1,147 @@
+"""Every name of torch that the package uses although torch does not document it, in one file.
+
+Checked with torch 2.13. When torch renames one of them, only this file changes. Each function says which public function is missing.
+Methods of ``nn.Module`` that torch's own layers override (``_apply``, ``_save_to_state_dict``, ``_load_from_state_dict``) are overridden
+where they belong and are not listed here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "assert_async",
+    "coalesced_in_place",
+    "default_store",
+    "disable_compile",
+    "embedding_backward",
+    "foreach_lerp_",
+    "foreach_mul_",
+    "foreach_norm",
+    "linear_one_dnn",
+    "local_metadata_of",
+    "sparse_indices",
+    "sparse_values",
+    "with_metadata_of",
+    "with_parameters",
+    "without_torch_function",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def assert_async(condition: Tensor, message: str) -> None:
+    """Raise on the device when ``condition`` is false, without waiting for the device: ``torch._assert_async``.
+
+    No public function checks a tensor on a GPU without a copy to the CPU.
+    """
+    torch._assert_async(condition, message)
+
+
+def disable_compile(function: Function) -> Function:
+    """A decorator: ``torch.compile`` does not compile ``function``. It is ``torch._disable_dynamo``.
+
+    The public ``torch.compiler.disable`` imports the whole compiler when it decorates, which takes seconds at ``import torch_rechub``.
+    """
+    return cast(Function, torch._disable_dynamo(function))
+
+
+def default_store() -> Any:
+    """The key-value store of the default process group: ``torch.distributed.distributed_c10d._get_default_store``.
+
+    Public functions make a store, but none returns the one that ``init_process_group`` made.
+    """
+    from torch.distributed import distributed_c10d  # absent where torch was built without torch.distributed
+
+    return distributed_c10d._get_default_store()
+
+
+def without_torch_function() -> AbstractContextManager[Any]:
+    """Within it, operations on tensor subclasses skip ``__torch_function__``: ``torch._C.DisableTorchFunctionSubclass``.
+
+    torch's page on subclasses names it for ``__torch_function__`` itself; there is no public alias.
+    """
+    return torch._C.DisableTorchFunctionSubclass()
+
+
+def foreach_norm(tensors: Sequence[Tensor], order: float) -> Sequence[Tensor]:
+    """The norm of each tensor in one call: ``torch._foreach_norm``. The documented ``torch._foreach_*`` names are private as well."""
+    return torch._foreach_norm(list(tensors), order)
+
+
+def foreach_mul_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
+    """Multiply all tensors in place by one factor in one call: ``torch._foreach_mul_``; there is no public form."""
+    torch._foreach_mul_(list(tensors), cast(Any, factor))
+
+
+def foreach_lerp_(tensors: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> None:
+    """Move each tensor in place towards its end by ``weight`` in one call: ``torch._foreach_lerp_``; there is no public form."""
+    torch._foreach_lerp_(list(tensors), list(ends), weight)
+
+
+def linear_one_dnn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x @ weight.T + bias`` by oneDNN: the operator that torch's compiler emits for a linear layer on the CPU.
+
+    The public ``nn.functional.linear`` takes MKL for float32 and has no argument that selects the library.
+
+    Raises:
+        AttributeError, RuntimeError, TypeError: this torch lacks the operator or has another signature of it.
+    """
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def embedding_backward(grad: Tensor, rows: Tensor, n_row: int) -> Tensor:
+    """The dense gradient ``(n_row, D)`` of an embedding, deterministic on a GPU: ``aten::embedding_dense_backward``.
+
+    ``nn.functional.embedding`` calls it in its backward pass; no public function gives it alone.
+    """
+    return torch.ops.aten.embedding_dense_backward(grad, rows, n_row, -1, False)
+
+
+def sparse_indices(tensor: Tensor) -> Tensor:
+    """The indices of a sparse tensor, coalesced or not. The public ``Tensor.indices`` refuses an uncoalesced one."""
+    return tensor._indices()
+
+
+def sparse_values(tensor: Tensor) -> Tensor:
+    """The values of a sparse tensor, sharing its memory. The public ``Tensor.values`` refuses an uncoalesced one and autograd views."""
+    return tensor._values()
+
+
+def coalesced_in_place(tensor: Tensor) -> None:
+    """Mark a sparse tensor, whose indices are distinct and sorted, as coalesced: ``Tensor._coalesced_``.
+
+    The public ``torch.sparse_coo_tensor(..., is_coalesced=True)`` makes a new tensor; a hook on ``.grad`` must change the one there.
+    """
+    cast(Any, tensor)._coalesced_(True)
+
+
+def with_parameters(state: Mapping[str, Any], module: nn.Module, **parameters: nn.Parameter) -> dict[str, Any]:
+    """A copy of a module's ``__dict__`` with other parameters, for ``__getstate__``; torch has no public way to exchange them there."""
+    return {**state, "_parameters": {**module._parameters, **parameters}}
+
+
+def local_metadata_of(state_dict: Any, prefix: str) -> dict[str, Any] | None:
+    """The metadata that ``nn.Module.state_dict`` keeps of the module at ``prefix``, to add to; None in a plain dict.
+
+    torch keeps a version of each module in ``state_dict._metadata`` and hands it to ``_load_from_state_dict`` as ``local_metadata``. It
+    survives ``torch.save`` and ``torch.load(weights_only=True)``. torch documents how to read it, not how to write it.
+    """
+    metadata = getattr(state_dict, "_metadata", None)
+    return None if metadata is None else metadata.setdefault(prefix[:-1], {})
+
+
+def with_metadata_of(source: Mapping[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
+    """``weights`` with the metadata of the ``state_dict`` ``source``; ``weights`` itself where the source has none."""
+    metadata = getattr(source, "_metadata", None)
+    if metadata is None:
+        return weights
+    described: Any = OrderedDict(weights)
+    described._metadata = metadata
+    return described
