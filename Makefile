@@ -15,7 +15,7 @@ help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
 	@echo "make test   everything: lint, types, all tests, docs and examples"
 	@echo "make check  lint, types, fast tests (before every commit)"
-	@echo "make oldest  the fast tests with the oldest versions of the core dependencies"
+	@echo "make oldest  the fast tests and those of resume with the oldest versions of the core dependencies"
 	@echo "make torture  kill 300 runs, go on with them, and write the count into the docs"
 	@echo "make bench  accuracy and speed, side by side with peers"
 	@echo "make guard  whether a training step has become slower (a minute)"
@@ -45,8 +45,9 @@ test: $(READY)
 	$(BIN)/pyright
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 tests torch_rechub --doctest-modules
 
+# The tests of resume as well: they are those of safetensors.
 oldest: $(OLDEST_READY)
-	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 $(LONG:%=--ignore=tests/%)
+	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 --ignore=tests/acceptance --ignore=tests/distributed
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.accuracy
