@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+OLDEST := .venv-oldest
+OLDEST_READY := $(OLDEST)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # What make check leaves to make test: whole scripts and pages, runs broken off at every step, and several processes.
 LONG := acceptance resume distributed
 
-.PHONY: help demo test check bench guard torture clean
+.PHONY: help demo test check oldest bench guard torture clean
 
 help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
 	@echo "make test   everything: lint, types, all tests, docs and examples"
 	@echo "make check  lint, types, fast tests (before every commit)"
+	@echo "make oldest  the fast tests and those of resume with the oldest versions of the core dependencies"
 	@echo "make torture  kill 300 runs, go on with them, and write the count into the docs"
 	@echo "make bench  accuracy and speed, side by side with peers"
 	@echo "make guard  whether a training step has become slower (a minute)"
@@ -20,6 +23,11 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 -e ".[dev]"
+	@touch $@
+
+$(OLDEST_READY): pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e ".[dev]"
 	@touch $@
 
 demo: $(READY)
@@ -37,6 +45,10 @@ test: $(READY)
 	$(BIN)/pyright
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 tests torch_rechub --doctest-modules
 
+# The tests of resume as well: they are those of safetensors.
+oldest: $(OLDEST_READY)
+	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 --ignore=tests/acceptance --ignore=tests/distributed
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.accuracy
 	$(BIN)/python -m benchmarks.speed
@@ -48,4 +60,4 @@ torture: $(READY)
 	$(ONE_THREAD) $(BIN)/python -W error -m benchmarks.torture --runs 300 --write
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["Initializer", "Pretrained", "RandomNormal", "RandomUniform", "XavierNormal", "XavierUniform"]
 

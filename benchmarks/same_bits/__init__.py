@@ -1,0 +1,1 @@
+"""What must not change: the results of two commits, compared bit by bit."""
