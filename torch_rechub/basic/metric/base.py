@@ -112,8 +112,7 @@ class Metric(ABC):
 
     def undefined(self, why: str) -> float:
         """NaN, once the log says why."""
-        logger.warning("%s is not defined and becomes NaN: %s.", self.name, why)
-        return float("nan")
+        return undefined(self.name, why)
 
     def _flat(self, what: str, values: Tensor, like: Tensor | None = None) -> Tensor:
         if values.dim() > 1 and values.numel() != values.shape[0]:
@@ -131,6 +130,12 @@ class Metric(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+def undefined(name: str, why: str) -> float:
+    """NaN, once the log says why the metric ``name`` has no value."""
+    logger.warning("%s is not defined and becomes NaN: %s.", name, why)
+    return float("nan")
 
 
 def copied(**columns: Tensor | None) -> dict[str, Tensor]:
