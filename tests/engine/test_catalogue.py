@@ -205,6 +205,8 @@ def test_catalogue_score_block_replaces_the_dot_product():
         got = scored(model, [[1], [2]], seen=[[], [0]], metrics=["recall@1", "mrr"], block_size=block_size)
         assert got == {"recall@1": 1.0, "mrr": 1.0}
     assert torch.equal(table, before)
+    model.score_block = lambda users, items: torch.tensor([[2**24, 2**24 + 1, 0], [0, 2**30, 2**30 + 1]])
+    assert scored(model, [[1], [2]], metrics=["recall@1"]) == {"recall@1": 1.0}  # whole numbers keep their digits
     model.score_block = lambda users, items: table[:1]
     with pytest.raises(ValueError, match=r"score_block must return \(2, 3\); got \(1, 3\)"):
         scored(model, [[1], [2]])
@@ -215,8 +217,9 @@ def test_catalogue_score_block_replaces_the_dot_product():
 
 def test_catalogue_half_precision_does_not_tie_scores():
     """Vectors of bfloat16 are multiplied in float32, also under autocast, so that near scores stay apart."""
-    items = torch.tensor([[1.0, 1.0], [1.0, 1 / 256]]).bfloat16()
-    model = Vectors(torch.tensor([[256.0, -1.0]]).bfloat16(), items)
+    items = torch.tensor([[1.0, 0.0], [1.0, 0.5]]).bfloat16()
+    model = Vectors(torch.tensor([[256.0, 1.0]]).bfloat16(), items)  # scores 256 and 256.5: equal in bfloat16
+    assert scored(model, [[1]], metrics=["recall@1"]) == {"recall@1": 1.0}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert scored(model, [[1]], metrics=["recall@1"]) == {"recall@1": 1.0}
 

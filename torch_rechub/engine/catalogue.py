@@ -138,45 +138,37 @@ class CatalogueScorer:
             users = self._rank(objective, batch, items)
             has_relevant = users.n_relevant > 0
             n_left_out += int((~has_relevant).sum())
-            users = RankedUsers(*(None if column is None else column[has_relevant] for column in users))  # pyright: ignore[reportArgumentType]
             for metric in totals:
-                metric.update(users)
+                metric.update(users.select(has_relevant))
             if after_batch is not None:
                 after_batch()
         return self._merge(totals, n_left_out, ranks)
 
     def _encode_items(self, objective: nn.Module) -> Tensor:
         """The vectors of all items, ``(N, D)``."""
-        device = _device_of(objective)
-        model = cast(Any, objective)
-        blocks = [_widened(model.encode(model.to_device(batch, device), "item")) for batch in self.items]
-        items = torch.cat(blocks) if blocks else torch.empty(0, 0)
+        parts = [_encode(objective, batch, "item") for batch in self.items]
+        items = torch.cat(parts) if parts else torch.empty(0, 0)
         if not len(items):
             raise ValueError("CatalogueScorer: the catalogue must hold at least one item; items yields none.")
-        if items.dim() != 2 and not _has_score_block(objective):
-            raise ValueError(f"CatalogueScorer: encode(batch, 'item') must return (N, D); got {tuple(blocks[0].shape)}.")
+        if items.dim() != 2 and _score_block(objective) is None:
+            raise ValueError(f"CatalogueScorer: encode(batch, 'item') must return (N, D); got {tuple(parts[0].shape)}.")
         return items
 
     def _rank(self, objective: nn.Module, batch: Any, items: Tensor) -> RankedUsers:
-        model = cast(Any, objective)
-        n_item, device = len(items), items.device
-        relevant = _targets(batch) if self.relevant is None else self.relevant(batch)
-        seen = None if self.seen is None else self.seen(batch)
-        users = _widened(model.encode(model.to_device(batch, device), "user"))
-        score = model.score_block if _has_score_block(objective) else dot_scores
-        if score is dot_scores:
-            _check_vectors(users, items)
-            dtype = torch.promote_types(users.dtype, items.dtype)
-            users, items = users.to(dtype), items.to(dtype)
-        pairs = pair_keys(_checked("relevant", relevant, len(users), n_item).to(device), n_item)
-        masked = pairs[:0]
-        if seen is not None:
-            masked = pair_keys(_checked("seen", seen, len(users), n_item).to(device), n_item)
-            masked = masked[~torch.isin(masked, pairs)]
-        checked = score if score is dot_scores else _checked_scores(score)
-        blocks = ScoreBlocks(checked, users, items, self.block_size or _block_size(users), masked)
+        relevant_rows = _targets(batch) if self.relevant is None else self.relevant(batch)
+        users = _encode(objective, batch, "user")
+        relevant = _pairs("relevant", relevant_rows, users, items)
+        masked = relevant[:0]
+        if self.seen is not None:
+            masked = _pairs("seen", self.seen(batch), users, items)
+            masked = masked[~torch.isin(masked, relevant)]
+        score_block = _score_block(objective)
+        if score_block is None:
+            users, items = _matched(users, items)
+        score = dot_scores if score_block is None else _checked_scores(score_block)
+        blocks = ScoreBlocks(score, users, items, self.block_size or _block_size(users), masked)
         lengths = [metric.k for metric in self.metrics]
-        return rank_catalogue(blocks, pairs, max(length or 1 for length in lengths), with_first=None in lengths)
+        return rank_catalogue(blocks, relevant, max(length or 1 for length in lengths), with_first=None in lengths)
 
     def _merge(self, totals: list[CatalogueMetric], n_left_out: int, ranks: Ranks) -> dict[str, float]:
         """The values over all ranks: every rank merges the states of all, in the same order."""
@@ -196,17 +188,16 @@ class CatalogueScorer:
         self._logged_left_out = n_left_out
 
 
-def _has_score_block(objective: nn.Module) -> bool:
-    return getattr(objective, "score_block", None) is not None
-
-
-def _device_of(objective: nn.Module) -> torch.device:
+def _encode(objective: nn.Module, batch: Any, side: str) -> Tensor:
+    """The vectors of one side on the device of the objective, at least in float32."""
     tensor = next(chain(objective.parameters(), objective.buffers()), None)
-    return torch.device("cpu") if tensor is None else tensor.device
-
-
-def _widened(vectors: Tensor) -> Tensor:
+    model = cast(Any, objective)
+    vectors: Tensor = model.encode(model.to_device(batch, torch.device("cpu") if tensor is None else tensor.device), side)
     return vectors.float() if vectors.is_floating_point() and vectors.element_size() < 4 else vectors
+
+
+def _score_block(objective: nn.Module) -> Callable[[Tensor, Tensor], Tensor] | None:
+    return getattr(objective, "score_block", None)
 
 
 def _block_size(users: Tensor) -> int:
@@ -223,8 +214,9 @@ def _targets(batch: Any) -> Any:
     return batch[1]
 
 
-def _checked(what: str, rows: Any, n_user: int, n_item: int) -> Tensor:
-    """Catalogue rows as ``(B, R)`` int64."""
+def _pairs(what: str, rows: Any, users: Tensor, items: Tensor) -> Tensor:
+    """Catalogue rows of each user, once they are checked, as pairs of a user and a row: see :func:`pair_keys`."""
+    n_user, n_item = len(users), len(items)
     if not isinstance(rows, Tensor) or rows.dtype not in {torch.int64, torch.int32} or rows.dim() not in {1, 2} or len(rows) != n_user:
         came = f"{tuple(rows.shape)} {rows.dtype}" if isinstance(rows, Tensor) else type(rows).__name__
         raise ValueError(f"CatalogueScorer: {what} must be (B,) or (B, R) int64 catalogue rows of {n_user} users; got {came}.")
@@ -236,15 +228,18 @@ def _checked(what: str, rows: Any, n_user: int, n_item: int) -> Tensor:
             f"CatalogueScorer: {what} rows must be < {n_item}, the number of items, or -1 for padding; got {int(rows[user, column])} "
             f"for user {user} of the batch. Encode items by their place in items."
         )
-    return rows
+    return pair_keys(rows.to(items.device), n_item)
 
 
-def _check_vectors(users: Tensor, items: Tensor) -> None:
+def _matched(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """The vectors of both sides in one precision; their widths must agree."""
     if users.dim() not in {2, 3} or users.shape[-1] != items.shape[-1]:
         raise ValueError(
             f"CatalogueScorer: encode(batch, 'user') must return (B, D) or (B, K, D) with the D={items.shape[-1]} of the items; "
             f"got {tuple(users.shape)}."
         )
+    dtype = torch.promote_types(users.dtype, items.dtype)
+    return users.to(dtype), items.to(dtype)
 
 
 def _checked_scores(score_block: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -254,6 +249,7 @@ def _checked_scores(score_block: Callable[[Tensor, Tensor], Tensor]) -> Callable
         scores = score_block(users, items)
         if scores.shape != (len(users), len(items)):
             raise ValueError(f"CatalogueScorer: score_block must return {(len(users), len(items))}; got {tuple(scores.shape)}.")
-        return scores.clone() if scores.dtype in {torch.float32, torch.float64} else scores.float()
+        dtype = torch.promote_types(scores.dtype, torch.float32) if scores.is_floating_point() else torch.float64
+        return scores.to(dtype, copy=True)
 
     return score

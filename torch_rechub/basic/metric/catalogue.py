@@ -37,6 +37,11 @@ class RankedUsers(NamedTuple):
     first: Tensor | None
     is_nan: Tensor
 
+    def select(self, chosen: Tensor) -> RankedUsers:
+        """Only the users for whom ``chosen``, ``(B,)`` bool, is true."""
+        first = None if self.first is None else self.first[chosen]
+        return RankedUsers(self.hits[chosen], self.n_relevant[chosen], first, self.is_nan[chosen])
+
 
 class CatalogueMetric:
     """A measure of ranked lists: ``sum(numerator of a user) / sum(denominator of a user)`` over all users.
