@@ -1,6 +1,5 @@
 """The exact evaluation of retrieval models, held against loops over all items."""
 
-import itertools
 import logging
 import math
 
@@ -280,7 +279,7 @@ def test_catalogue_bad_data_is_refused_by_name():
     refused("catalogue must hold at least one item", n_item=0)
     refused("catalogue must hold at least one item", items=[])
     refused(r"with the D=1 of the items; got \(2, 2\)", users=((1.0, 1.0), (1.0, 1.0)))
-    for batch in ((ids,), (ids, None), {"user": ids}):
+    for batch in ((ids,), (ids, None), {"user": ids, "item": ids}):
         refused("got a batch without y", batch=batch)
 
 
@@ -300,13 +299,12 @@ def test_catalogue_bad_settings_are_refused():
 
 
 def test_catalogue_blocks_fit_their_memory(monkeypatch):
-    """By default a block of scores, with several vectors a user too, takes no more than the limit."""
+    """By default a block of scores, with several vectors a user too, takes no more than the limit; block_size replaces it."""
     from torch_rechub.engine import catalogue
 
     sizes = []
-    monkeypatch.setattr(catalogue, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(catalogue, "BLOCK_BYTES", 400)  # 5 users x 4 vectors x 5 items x 4 bytes
     monkeypatch.setattr(catalogue, "dot_scores", lambda users, items: sizes.append(len(items)) or (users @ items.T).amax(1))
-    scored(Vectors(torch.ones(5, 4, 2), torch.ones(12, 2)), [[0]] * 5, batch_size=5, metrics=["recall@1"])
-    assert sizes == [5, 5, 2]
-    assert all(5 * 4 * size * 4 <= 400 for size in sizes)
-    assert list(itertools.accumulate(sizes))[-1] == 12
+    for block_size in (None, 7):
+        scored(Vectors(torch.ones(5, 4, 2), torch.ones(12, 2)), [[0]] * 5, batch_size=5, metrics=["recall@1"], block_size=block_size)
+    assert sizes == [5, 5, 2, 7, 5]
