@@ -303,7 +303,7 @@ def test_catalogue_blocks_fit_their_memory(monkeypatch):
     from torch_rechub.engine import catalogue
 
     sizes = []
-    monkeypatch.setattr(catalogue, "BLOCK_BYTES", 400)  # 5 users x 4 vectors x 5 items x 4 bytes
+    monkeypatch.setattr(catalogue, "MOST_BYTES", 400)  # 5 users x 4 vectors x 5 items x 4 bytes
     monkeypatch.setattr(catalogue, "dot_scores", lambda users, items: sizes.append(len(items)) or (users @ items.T).amax(1))
     for block_size in (None, 7):
         scored(Vectors(torch.ones(5, 4, 2), torch.ones(12, 2)), [[0]] * 5, batch_size=5, metrics=["recall@1"], block_size=block_size)
