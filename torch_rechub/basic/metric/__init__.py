@@ -4,6 +4,7 @@ from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.base import Metric
 from torch_rechub.basic.metric.beyond import coverage_score, diversity_score, novelty_score
 from torch_rechub.basic.metric.bootstrap import grouped_bootstrap_test
+from torch_rechub.basic.metric.catalogue import CatalogueMetric, get_catalogue_metric
 from torch_rechub.basic.metric.delong import DeLongResult, delong_test, delong_variance
 from torch_rechub.basic.metric.function import FunctionMetric
 from torch_rechub.basic.metric.functions import auc_score, gauc_score, get_user_pred, log_loss
@@ -28,6 +29,9 @@ __all__ = [
     "Accuracy",
     "RMSE",
     "MAE",
+    # streaming, of ranked lists
+    "CatalogueMetric",
+    "get_catalogue_metric",
     # functions of arrays
     "auc_score",
     "gauc_score",

@@ -103,8 +103,7 @@ class Metric(ABC):
 
     def undefined(self, why: str) -> float:
         """Log the reason ``why`` the value is not defined, and return NaN."""
-        logger.warning("%s is not defined and becomes NaN: %s.", self.name, why)
-        return float("nan")
+        return undefined(self.name, why)
 
     def _as_column(self, what: str, values: Tensor, like: Tensor | None = None) -> Tensor:
         """``values`` as ``(B,)`` without gradient, at least float32 if floating; on the device and of the length of ``like``."""
@@ -121,6 +120,12 @@ class Metric(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+def undefined(name: str, why: str) -> float:
+    """Log the reason ``why`` the metric ``name`` has no value, and return NaN."""
+    logger.warning("%s is not defined and becomes NaN: %s.", name, why)
+    return float("nan")
 
 
 def clone_columns(**columns: Tensor | None) -> dict[str, Tensor]:

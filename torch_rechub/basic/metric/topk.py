@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,16 +102,41 @@ def _hits(recommended: list[Any], relevant: set[Any], length: int) -> np.ndarray
     return hits
 
 
+def user_terms(measure: str, hits: np.ndarray, n_relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numerator and the denominator that each user adds to a measure: the measure is the sum of the first over the sum of the second.
+
+    The terms of a user depend on this user alone, to the last bit. The formulas are those of :func:`topk_metrics`, and besides them "HR",
+    the share of users with at least one hit (Deshpande & Karypis, *Item-Based Top-N Recommendation Algorithms*, TOIS 2004).
+
+    Args:
+        measure: "NDCG", "MRR", "Recall", "Precision", "Hit" or "HR".
+        hits: 1.0 where the item in this place of the list is relevant, else 0.0; the number of columns is K.
+        n_relevant: the number of relevant items; 0 counts as a value of 0.
+
+    Shape:
+        ``hits``: ``(users, K)``. ``n_relevant`` and both results: ``(users,)``.
+    """
+    weights = n_relevant.astype(np.float64) if measure == "Hit" else np.ones(len(hits))
+    return _NUMERATORS[measure](hits, n_relevant), weights
+
+
 def _scores(hits: np.ndarray, n_relevant: np.ndarray) -> dict[str, float]:
+    terms = {name: user_terms(name, hits, n_relevant) for name in ("NDCG", "MRR", "Recall", "Hit", "Precision")}
+    return {name: float(values.sum() / max(weights.sum(), 1)) for name, (values, weights) in terms.items()}
+
+
+def _ndcg(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
     k = hits.shape[1]
-    rank = np.arange(1, k + 1)
-    discount = 1 / np.log2(rank + 1)
+    discount = 1 / np.log2(np.arange(1, k + 1) + 1)
     ideal = np.cumsum(discount)[np.clip(n_relevant, 1, k) - 1]  # (users,)
-    n_hit = hits.sum(axis=1)
-    return {
-        "NDCG": float((hits @ discount / ideal).mean()),
-        "MRR": float((hits / rank).max(axis=1).mean()),
-        "Recall": float((n_hit / np.maximum(n_relevant, 1)).mean()),
-        "Hit": float(n_hit.sum() / max(n_relevant.sum(), 1)),
-        "Precision": float((n_hit / k).mean()),
-    }
+    return (hits * discount).sum(axis=1) / ideal
+
+
+_NUMERATORS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "NDCG": _ndcg,
+    "MRR": lambda hits, _: (hits / np.arange(1, hits.shape[1] + 1)).max(axis=1),
+    "Recall": lambda hits, n_relevant: hits.sum(axis=1) / np.maximum(n_relevant, 1),
+    "Precision": lambda hits, _: hits.sum(axis=1) / hits.shape[1],
+    "Hit": lambda hits, _: hits.sum(axis=1),
+    "HR": lambda hits, _: hits.max(axis=1),
+}
