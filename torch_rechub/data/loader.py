@@ -13,6 +13,7 @@ from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.data.frames import Array
 from torch_rechub.data.order import BatchOrder
 from torch_rechub.data.table import Table
+from torch_rechub.torch_private import shutdown_of
 
 __all__ = ["TableLoader"]
 
@@ -75,6 +76,11 @@ class TableLoader(DataLoader[Any]):
     def epoch(self) -> int:
         """The epoch that the next iteration walks."""
         return self._order.epoch
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The epoch and the number of the batch with which the next iteration begins."""
+        return self._order.epoch, self._order.start_batch
 
     @property
     def seed(self) -> int:
@@ -150,8 +156,9 @@ class _FromWorkers(Iterator[Any]):
 
     def close(self) -> None:
         """End the processes, unless they are to serve the next epoch as well."""
-        if not self.loader.persistent_workers and hasattr(self.batches, "_shutdown_workers"):
-            self.batches._shutdown_workers()  # torch gives its iterators no public way
+        shutdown = shutdown_of(self.batches)
+        if shutdown is not None and not self.loader.persistent_workers:
+            shutdown()
 
 
 class _Portable(Sampler["Array | slice"]):

@@ -1,0 +1,149 @@
+"""Loaders that are not ours: torch's DataLoader, lists, and any other iterable of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_rechub.basic.features import Feature
+from torch_rechub.data.protocol import length_of
+from torch_rechub.data.random_state import get_random_state, set_random_state
+from torch_rechub.storage import tensor_digest
+from torch_rechub.torch_private import shutdown_of
+
+__all__ = ["ForeignLoader"]
+
+END = object()  #: in place of a batch, after the last one
+
+
+class ForeignLoader:
+    """An iterable of batches as a :class:`~torch_rechub.data.protocol.Loader`.
+
+    Such a loader draws its order from the global random states. To resume within an epoch, the random state in which the epoch began is
+    restored, the loader is iterated again, and the batches that were trained on are dropped. The order of the batches must not depend on
+    numbers that training draws in between. An order that is fixed when the iteration begins, as torch's samplers fix it, does not.
+
+    Args:
+        loader: yields batches. Several processes need a sampler that gives each its own rows, such as ``DistributedSampler``, and a
+            length.
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+        self.sampler = _distributed_sampler(loader)
+        self._epoch_state: dict[str, Any] | None = None  # the random states in which the present epoch began
+        self._resumes = False
+
+    @property
+    def n_batch(self) -> int | None:
+        """Its length, where it has one."""
+        return length_of(self.loader)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it has a distributed sampler."""
+        return self.sampler is not None
+
+    def share(self, rank: int, n_rank: int) -> None:
+        """Does nothing: the user's sampler shares the rows."""
+
+    def walk(self, epoch: int, batch: int = 0) -> Iterator[Any]:
+        """The batches of the epoch; see :class:`ForeignLoader` for ``batch`` above 0."""
+        if self.sampler is not None:
+            self.sampler.set_epoch(epoch)
+        if batch == 0 or not self._resumes:
+            self._epoch_state = self._random_state()
+        self._resumes = False
+        return _Walk(self, batch)
+
+    def open(self, n_dropped: int) -> Iterator[Any]:
+        """Begin to iterate, and drop the first batches."""
+        if not n_dropped:
+            return iter(self.loader)
+        present = self._random_state()
+        try:
+            assert self._epoch_state is not None
+            set_random_state(self._epoch_state, _generators(self.loader))
+            iterator = iter(self.loader)
+            for _ in range(n_dropped):
+                next(iterator, END)
+        finally:
+            set_random_state({**present, "generators": []})  # the loader's own generators stay where the dropped batches left them
+        return iterator
+
+    def in_order(self) -> Iterable[Any]:
+        """The batches in the order in which the loader gives them."""
+        return self.loader
+
+    def validate(self, features: Sequence[Feature], binary_labels: bool) -> None:
+        """Does nothing: each batch is checked before it changes a weight."""
+
+    def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The kind of loader, its sizes, and a digest of the content of a ``TensorDataset``."""
+        dataset = getattr(self.loader, "dataset", None)
+        parts: Any = getattr(dataset, "tensors", ())
+        tensors = {str(i): part for i, part in enumerate(parts) if isinstance(part, Tensor)}
+        facts = {"loader": type(self.loader).__name__, "batches": self.n_batch, "rows": length_of(dataset)}
+        facts["content"] = tensor_digest(tensors) if tensors else None
+        return {**facts, **{name: getattr(self.loader, name, None) for name in ("batch_size", "drop_last")}}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random states in which the present epoch began, and those of the loader's own generators now."""
+        return {"epoch_state": self._epoch_state, "generators": [generator.get_state() for generator in _generators(self.loader)]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self._epoch_state = state["epoch_state"]
+        self._resumes = self._epoch_state is not None
+        for generator, saved in zip(_generators(self.loader), state["generators"], strict=False):
+            generator.set_state(saved)
+
+    def _random_state(self) -> dict[str, Any]:
+        return get_random_state(_generators(self.loader), cuda=False)
+
+
+class _Walk(Iterator[Any]):
+    """Iterates a foreign loader. A read that is interrupted leaves the random states as they were before it."""
+
+    def __init__(self, source: ForeignLoader, n_dropped: int) -> None:
+        self.source, self.n_dropped = source, n_dropped
+        self.batches: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        before = self.source._random_state()
+        try:
+            if self.batches is None:
+                self.batches = self.source.open(self.n_dropped)
+            return next(self.batches)
+        except StopIteration:
+            raise
+        except BaseException:
+            set_random_state(before, _generators(self.source.loader))
+            raise
+
+    def close(self) -> None:
+        """Stop iterating and end the loader's worker processes at once, also where an exception's traceback refers to the iterator."""
+        batches, self.batches = self.batches, None
+        if batches is self.source.loader:  # an iterator of the user's: it keeps its position
+            return
+        close: Callable[[], None] | None = getattr(batches, "close", None)
+        if close is None and not getattr(self.source.loader, "persistent_workers", False):
+            close = shutdown_of(batches)
+        if close is not None:
+            close()
+
+
+def _distributed_sampler(loader: Any) -> Any:
+    """The ``DistributedSampler`` of a loader, or a sampler like it; None where there is none."""
+    samplers = (getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None))
+    return next((sampler for sampler in samplers if hasattr(sampler, "num_replicas") and hasattr(sampler, "set_epoch")), None)
+
+
+def _generators(loader: Any) -> list[torch.Generator]:
+    """The random generators of a loader and its samplers, each once."""
+    holders = [loader, getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)]
+    generators = {id(g): g for holder in holders if isinstance(g := getattr(holder, "generator", None), torch.Generator)}
+    return list(generators.values())
