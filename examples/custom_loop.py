@@ -30,7 +30,7 @@ def main() -> None:
         model.eval()
         val_auc = evaluate(model, val_dl)
         stop = early_stopper.stop_training(val_auc, model.state_dict())
-        print(f"epoch {epoch + 1}: validation AUC {val_auc:.4f}, {early_stopper.checks[-1].reason}")
+        print(f"epoch {epoch + 1}: validation AUC {val_auc:.4f}, {early_stopper.decisions[-1].reason}")
         if stop:
             model.load_state_dict(early_stopper.best_weights)
             break

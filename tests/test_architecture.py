@@ -39,13 +39,7 @@ CORE = {"torch", "numpy", "__future__", "typing_extensions"}
 #: Methods of torch's sparse tensors that are private; torch_private.py has a function for each.
 SPARSE_PRIVATE = {"_indices", "_values", "_nnz", "_coalesced_"}
 #: Files that still name private attributes of torch and have to move to torch_private.py.
-PRIVATE_TORCH_TO_MOVE = {
-    "basic/batch/check_plan.py",
-    "basic/batch/checks.py",
-    "basic/callback/averaged_weights.py",
-    "basic/callback/non_finite_guard.py",
-    "engine/distributed.py",
-}
+PRIVATE_TORCH_TO_MOVE: set[str] = set()
 
 
 def room_of(path: Path) -> str:

@@ -30,6 +30,8 @@ __all__ = [
     "sparse_values",
     "with_metadata_of",
     "with_parameters",
+    "mark_as_stepped",
+    "shutdown_of",
     "without_torch_function",
 ]
 
@@ -145,3 +147,19 @@ def with_metadata_of(source: Mapping[str, Any], weights: dict[str, Any]) -> dict
     described: Any = OrderedDict(weights)
     described._metadata = metadata
     return described
+
+
+def shutdown_of(batches: Any) -> Callable[[], None] | None:
+    """What ends the worker processes of a ``DataLoader``'s iterator: its ``_shutdown_workers``; None where it has none.
+
+    torch ends them when the iterator is deleted, which an exception's traceback delays; there is no public method.
+    """
+    return getattr(batches, "_shutdown_workers", None)
+
+
+def mark_as_stepped(optimizer: torch.optim.Optimizer, stepped: bool) -> None:
+    """Tell a scheduler whether its optimizer has been stepped, by the flag ``_opt_called``; it warns where it has not.
+
+    The flag is not part of the optimizer's ``state_dict``, and no public function sets it.
+    """
+    vars(optimizer)["_opt_called"] = stepped

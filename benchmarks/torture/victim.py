@@ -58,11 +58,11 @@ class Reports(Callback):
     def save(self, trainer: Any) -> None:
         self.window[Window.SAVING] = 1
 
-    def on_save_end(self, trainer: Any) -> None:
+    def on_save(self, trainer: Any) -> None:
         self.window[Window.SAVING] = 0
         self.window[Window.SAVES] += trainer.state.at_rest
 
-    def on_check_end(self, trainer: Any) -> None:
+    def on_record(self, trainer: Any) -> None:
         self.window[Window.CHECKS] += 1
 
 

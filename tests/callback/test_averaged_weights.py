@@ -49,8 +49,8 @@ class Raises(Callback):
     def on_validation_end(self, trainer):
         self._count("on_validation_end")
 
-    def on_check_end(self, trainer):
-        self._count("on_check_end")
+    def on_record(self, trainer):
+        self._count("on_record")
 
     def on_batch_end(self, trainer):
         self._count("on_batch_end")
@@ -122,7 +122,7 @@ def test_the_best_weights_and_their_file_are_averages(way, tmp_path):
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()], ids=["error", "interrupt"])
 @pytest.mark.parametrize(
     ("hook", "n"),
-    [("on_validation_begin", 4), ("on_validation_batch_end", 11), ("on_validation_end", 4), ("on_check_end", 4), ("on_batch_end", 7)],
+    [("on_validation_begin", 4), ("on_validation_batch_end", 11), ("on_validation_end", 4), ("on_record", 4), ("on_batch_end", 7)],
 )
 def test_every_way_out_ends_with_the_best_averages(hook, n, error, tmp_path):
     """Broken off while the averages are in place or not, the model and model.pth end with the best that was measured."""

@@ -11,7 +11,7 @@ import zoo
 
 from torch_rechub.basic import callback as callbacks
 from torch_rechub.basic.callback import Callback
-from torch_rechub.basic.callback.base import HOOKS
+from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP
 
 #: Public callback -> how to make one.
 RECIPES = {
@@ -71,7 +71,7 @@ def test_a_callback_shows_itself(name):
 def test_hooks_take_the_trainer_alone(name):
     """Every hook of every callback has one argument, the trainer, and hooks are those of the list."""
     kind = getattr(callbacks, name)
-    for hook in (*HOOKS, "save"):
+    for hook in (*HOOKS, *STEPS_OF_THE_LOOP):
         assert list(inspect.signature(getattr(kind, hook)).parameters) == ["self", "trainer"]
     assert {method for method in dir(kind) if method.startswith("on_")} == set(HOOKS)
 
@@ -101,16 +101,16 @@ def expected_hooks(n_epoch, n_batch, accumulate, n_val_batch, best):
                 hooks.append("on_backward_end")
             hooks.append("on_batch_end")
         if n_val_batch:
-            hooks += ["on_validation_begin", *["on_validation_batch_end"] * n_val_batch, "on_validation_end"]
-            hooks += [*["on_save_end"] * (epoch in best), "on_check_end"]
-        hooks.append("on_epoch_end")
+            hooks += ["on_validation_begin", *["on_validation_batch_end"] * n_val_batch]
+            hooks += [*["on_new_best"] * (epoch in best), "on_validation_end"]
+        hooks += ["on_record", "on_epoch_end"]
     return [*hooks, "on_fit_end"]
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("val", [True, False])
 def test_hooks_come_in_order_and_number(accumulate, val):
-    """Every level is framed by its begin and end; on_backward_end comes once an optimizer step; a new best is saved at its check."""
+    """Every level is framed by its begin and end; on_backward_end comes once per optimizer step, on_new_best at each new best."""
     log = []
     trainer = zoo.trainer(zoo.plain_model(), callbacks=[recorder(log)], accumulate=accumulate)
     if val:
@@ -128,12 +128,12 @@ def test_callbacks_hear_each_hook_in_list_order():
 
 
 @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook != "on_exception"])
-def test_everyone_who_began_hears_of_the_end(hook):
+def test_everyone_who_began_hears_of_the_end(hook, tmp_path):
     """Whatever hook raises, all callbacks that began get on_exception (but at the end itself) and on_fit_end, once."""
     log = []
-    trainer = zoo.trainer(callbacks=[recorder(log, "a."), recorder(log, "b.", fail=[hook]), recorder(log, "c.")])
+    trainer = zoo.trainer(callbacks=[recorder(log, "a."), recorder(log, "b.", fail=[hook]), recorder(log, "c.")], model_path=tmp_path)
     with pytest.raises(ValueError, match=f"b.{hook}"):
-        trainer.fit(*zoo.loaders())
+        trainer.fit(*zoo.loaders(), resume="auto")
     began = ["a."] if hook == "on_fit_begin" else ["a.", "b.", "c."]
     last = [f"{who}on_fit_end" for who in began]
     if hook != "on_fit_end":
@@ -165,7 +165,8 @@ def test_facts_are_there_when_hooks_are_called():
 
         def on_validation_end(self, trainer):
             state = trainer.state
-            seen.append((state.phase, state.epoch, state.check, sorted(state.metrics), trainer.history[-1]["auc"] == state.metrics["auc"]))
+            recorded = trainer.history[-1]["auc"] == state.metrics["auc"]
+            seen.append((state.phase, state.epoch, state.n_validation, sorted(state.metrics), recorded))
 
     zoo.trainer(callbacks=[Reads()], accumulate=2, n_epoch=2).fit(*zoo.loaders(n=40))
     assert seen == [

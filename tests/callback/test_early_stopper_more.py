@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from types import SimpleNamespace
 
 import hypothesis
 import numpy as np
@@ -15,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_rechub.basic.callback import EarlyStopper
-from torch_rechub.basic.callback.early_stopping import Patience, Place, StopReason, WeightedMonitor, one_epoch_overfitting
+from torch_rechub.basic.callback.early_stopping import Patience, Position, StopReason, WeightedMonitor, one_epoch_overfitting
+from torch_rechub.basic.callback.state import TrainerState
 from torch_rechub.basic.metric import auc_score, delong_test, grouped_bootstrap_test
 from torch_rechub.data import DataGenerator
 
@@ -98,7 +98,7 @@ def test_stopper_sentence_names_the_numbers():
         sentences.append(stopper.sentence)
     assert sentences == [
         "",
-        "no improvement in 1 checks (best 0.7)",
+        "no improvement in 1 validation (best 0.7)",
         "diverged: 0.4 is worse than 0.5 (best 0.7)",
         "target 0.8 reached: 0.81 (best 0.81)",
     ]
@@ -141,7 +141,8 @@ def test_stopper_by_hand_looks_at_limits_in_its_own_direction():
 @pytest.mark.parametrize(
     ("words", "amount", "unit"),
     [
-        ("3 checks", 3, "check"),
+        ("3 checks", 3, "validation"),
+        ("3 validations", 3, "validation"),
         ("1 epoch", 1, "epoch"),
         (" 2  epochs ", 2, "epoch"),
         ("5_000_000 rows", 5_000_000, "row"),
@@ -157,14 +158,14 @@ def test_patience_reads_words(words, amount, unit):
 @pytest.mark.parametrize("words", ["", "epochs", "0 epochs", "2 weeks", "1.5 epochs", "-1 rows", "2 epochs 3 rows", "_ rows"])
 def test_patience_refuses_words_in_one_sentence(words):
     """What cannot be understood is shown, with what can be."""
-    with pytest.raises(ValueError, match=r"patience must be an integer >= 1, or that many of a unit; got .*'3 checks', '2 epochs'"):
+    with pytest.raises(ValueError, match=r"patience must be an integer >= 1, or that many of a unit; got .*'3 validations', '2 epochs'"):
         EarlyStopper(words)
 
 
 def test_patience_by_hand_counts_checks_only():
     """By hand nobody knows of epochs and rows: an error at the first check; checks in words are checks."""
     for words in ("2 epochs", "100 rows"):
-        with pytest.raises(ValueError, match="is counted in a trainer; by hand only checks are"):
+        with pytest.raises(ValueError, match="is counted in a trainer; by hand only validations are"):
             EarlyStopper(words).stop_training(0.5, {})
     assert run(EarlyStopper("2 checks"), [0.5, 0.5, 0.5]) == [None, None, "patience"]
 
@@ -182,7 +183,7 @@ def test_patience_in_epochs_and_rows_agrees_with_exact_time(amount, n_batch, imp
     since, reference, value, answers, expected = 0, None, 0.0, [], []
     for i, improved in enumerate(improves, 1):  # batches of 2 rows
         epoch, batch = divmod(i - 1, n_batch)
-        stopper._place = Place.of(SimpleNamespace(epoch=epoch, batch=batch + 1, n_batch=n_batch, rows=2 * i))
+        stopper._position = Position.of(TrainerState(epoch=epoch, batch=batch + 1, n_batch=n_batch, rows=2 * i))
         value += improved
         answers.append(stopper.stop_training(value, {}))
         if i <= start_from:
@@ -216,7 +217,7 @@ def test_weighted_monitor_is_the_weighted_sum():
     stopper = EarlyStopper(3, monitor=weights)
     stopper.stop_training({"auc": 0.7, "logloss": 0.5}, {})
     stopper.stop_training(-0.25, {})
-    assert [check.value for check in stopper.checks] == [pytest.approx(-0.3), -0.25]
+    assert [check.value for check in stopper.decisions] == [pytest.approx(-0.3), -0.25]
     assert stopper.best_auc == -0.25
     trainer = zoo.trainer(callbacks=[EarlyStopper(9, monitor=weights)])
     train, val = zoo.loaders()
@@ -280,7 +281,7 @@ def test_significance_agrees_with_plain_python(seed, alpha, grouped, start_from,
             better = test.p_value < alpha and test.difference > 0
         if i >= start_from:
             reference, kept, counter = (area, p, 0) if better else (reference, kept, counter + 1)
-        assert stopper.checks[-1].counted == (better and i >= start_from)
+        assert stopper.decisions[-1].counted == (better and i >= start_from)
         assert stopper.trial_counter == counter
     areas = [auc_score(y, p) for p in scores]
     assert stopper.best_weights == {"w": areas.index(max(areas))}
@@ -301,7 +302,7 @@ def test_significance_goes_on_from_the_state(seed, cut):
     assert cut == 0 or all(isinstance(column, torch.Tensor) for column in state["rows"].values())
     second.load_state_dict(copy.deepcopy(state))
     assert feed(second, scores[cut:]) == expected[cut:]
-    assert second.checks == whole.checks
+    assert second.decisions == whole.decisions
 
 
 def test_significance_keeps_copies_of_the_predictions():
@@ -322,7 +323,7 @@ def test_significance_needs_the_same_rows():
     stopper.stop_training(0.5, {}, y_true=y, y_pred=p)
     with pytest.raises(ValueError, match="same validation rows in the same order"):
         stopper.stop_training(0.6, {}, y_true=y[::-1].copy(), y_pred=p)
-    assert len(stopper.checks) == 1
+    assert len(stopper.decisions) == 1
     with pytest.raises(ValueError, match="needs groups"):
         EarlyStopper(2, min_delta="significant", groups="user").stop_training(0.5, {}, y_true=y, y_pred=p)
 
@@ -344,7 +345,7 @@ def test_significance_in_a_trainer_is_that_by_hand(groups):
     for record, rows in zip(history, seen, strict=True):
         by_hand.stop_training(record["auc"], {}, y_true=rows["y_true"], y_pred=rows["y_pred"], groups=rows.get("user"))
         assert auc_score(rows["y_true"], rows["y_pred"]) == record["auc"]
-    assert [check.counted for check in by_hand.checks] == [check.counted for check in trainer.early_stopper.checks]
+    assert [check.counted for check in by_hand.decisions] == [check.counted for check in trainer.early_stopper.decisions]
     assert groups is None or np.array_equal(seen[0]["user"], zoo.columns(100, seed=7)["user"])
     assert "p = " in " ".join(history["verdict"])
     plain = zoo.trainer()
@@ -362,7 +363,7 @@ def test_significance_watches_the_auc_alone():
         with pytest.raises(ValueError, match=match):
             trainer.fit(*zoo.loaders())
     trainer = zoo.trainer(callbacks=[EarlyStopper(2, min_delta="significant")])
-    with pytest.raises(ValueError, match="no row weights"):
+    with pytest.raises(ValueError, match="does not support row weights"):
         trainer.fit(*zoo.loaders(weight_val=np.ones(40)))
     trainer = zoo.trainer(callbacks=[EarlyStopper(2, min_delta="significant", groups="usr")])
     with pytest.raises(ValueError, match="Did you mean 'user'"):
@@ -405,7 +406,7 @@ def test_one_epoch_overfitting_is_said_and_changes_no_decision(scores, expected)
     assert len(history) == len(scores)
     assert trainer.early_stopper.reason is (StopReason.ONE_EPOCH_OVERFITTING if expected else StopReason.PATIENCE)
     assert history.stop_reason == trainer.early_stopper.sentence
-    assert history.stop_reason.startswith("one-epoch overfitting: as epoch 2 began" if expected else "no improvement in 2 checks")
+    assert history.stop_reason.startswith("one-epoch overfitting: as epoch 2 began" if expected else "no improvement in 2 validations")
 
 
 def _memorizer():

@@ -75,7 +75,7 @@ def test_memory_ends_the_run_at_its_limit(monkeypatch):
     trainer = zoo.trainer(callbacks=[MemoryWatch(100 * 10**9, every=2)], n_epoch=9)
     history = trainer.fit(zoo.loaders()[0].__class__(zoo.loaders()[0].table, 8))
     assert trainer.state.step == 8
-    assert history.stop_reason == "memory is short: 100.00 GB in use, 100.00 GB allowed"
+    assert history.stop_reason == "memory limit: 100.00 GB in use, 100.00 GB allowed"
 
 
 def test_memory_is_recorded_and_its_growth_logged(monkeypatch, caplog):
@@ -87,7 +87,7 @@ def test_memory_is_recorded_and_its_growth_logged(monkeypatch, caplog):
         history = trainer.fit(*zoo.loaders())
     assert history["memory_gb"] == [10.0, 10.05, 11.0, 12.0, 13.0]
     warned = [record.message for record in caplog.records if record.name == memory_watch.__name__ and record.levelno == logging.WARNING]
-    assert warned == ["memory 13.000 GB, +1.000 GB since the check before; it has grown at 3 checks in a row"]
+    assert warned == ["memory 13.000 GB, +1.000 GB since the last validation; it has grown at 3 validations in a row"]
 
 
 def test_memory_in_use_is_that_of_this_process():

@@ -146,7 +146,7 @@ def test_reinit_embeddings_knows_torchs_own_embedding():
 def test_reinit_embeddings_refuses_a_model_without_embeddings():
     """There must be something to begin anew."""
     trainer = CTRTrainer(Own(False), n_epoch=2, model_path=None, progress=False, callbacks=[ReinitEmbeddings()])
-    with pytest.raises(ValueError, match="no embeddings that learn"):
+    with pytest.raises(ValueError, match="no trainable embeddings"):
         trainer.fit(zoo.loaders()[0])
 
 

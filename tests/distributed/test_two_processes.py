@@ -124,7 +124,7 @@ def test_two_processes_end_together_when_one_is_killed(tmp_path: Path):
     """A process that is killed ends the other with a message; the weights so far are on disk."""
     done = launch("killed", tmp_path)
     assert done.returncode != 0
-    assert (tmp_path / "rank-0.txt").read_text().startswith("RuntimeError: another rank of this job died, or did not answer in time")
+    assert (tmp_path / "rank-0.txt").read_text().startswith("RuntimeError: another rank of this job ended, or did not answer in time")
     assert (tmp_path / "model.pth").exists()
 
 

@@ -25,7 +25,7 @@ def fit(folder, values=None, resume=None, *, own=None, **options):
 
 def steps_of(folder):
     saves = SaveFolder(folder / "resume")
-    return [saves.read(name)["place"]["step"] for name in saves.names()]
+    return [saves.read(name)["position"]["step"] for name in saves.names()]
 
 
 def test_the_built_in_one_saves_to_go_on_only_when_asked(tmp_path):
@@ -146,7 +146,7 @@ def test_saving_in_the_background_saves_the_same(tmp_path):
         a, b = two.read(name), three.read(name)
         for part in ("parameters", "buffers"):
             assert zoo.same(a[part], b[part])
-        assert a["place"]["step"] == b["place"]["step"]
+        assert a["position"]["step"] == b["position"]["step"]
 
 
 @pytest.mark.parametrize(

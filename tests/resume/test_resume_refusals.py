@@ -59,7 +59,7 @@ REFUSED = {
         {"loaders": other_data(batch_size=8)},
         r"batches was 4 and is 8; training data: batch_size was 16 and is 8",
     ),
-    "seed": ({"loaders": other_data(seed=4)}, r"training data: seed was 3 and is 4\. Make them equal to go on, or leave out resume="),
+    "seed": ({"loaders": other_data(seed=4)}, r"training data: seed was 3 and is 4\. Make them equal to resume, or leave out resume="),
     "optimizer": ({"optimizer_fn": SGD}, r"optimizer: class was 'Adam' and is 'SGD'"),
     "another of ours": ({"optimizer_fn": AdamW}, r"optimizer: class was 'Adam' and is 'AdamW'"),
     "rate": ({"optimizer_params": {"lr": 0.1}}, r"optimizer: lr was 0\.05 and is 0\.1"),
@@ -163,17 +163,17 @@ def test_what_may_differ_is_logged(broken, tmp_path, caplog):
     expected = result(Recipe().start(tmp_path / "whole", None))
     caplog.set_level("INFO", "torch_rechub")
     assert_same(result(Recipe().start(shutil.copytree(broken, tmp_path / "moved"), "auto")), expected)
-    assert "going on with another model_path: " in caplog.text
+    assert "resuming with another model_path: " in caplog.text
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
         assert Recipe().start(shutil.copytree(broken, tmp_path / "threads"), "auto").state.step == 8
     finally:
         torch.set_num_threads(threads)
-    assert f"going on with another threads: {threads + 1}, it was {threads}" in caplog.text
+    assert f"resuming with another threads: {threads + 1}, it was {threads}" in caplog.text
     with use_kernels("torch"):
         assert Recipe().start(shutil.copytree(broken, tmp_path / "kernels"), "auto", earlystop_patience=4).state.step == 8
-    assert "going on with another patience: 4, it was 10" in caplog.text
+    assert "resuming with another patience: 4, it was 10" in caplog.text
 
 
 def test_resume_names_a_folder(broken, tmp_path):

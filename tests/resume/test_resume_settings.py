@@ -211,7 +211,7 @@ def test_an_ended_run_returns_at_once_and_goes_on_when_epochs_are_added(tmp_path
     caplog.set_level("INFO", "torch_rechub")
     longer = recipe.start(tmp_path / "short", "auto", n_epoch=5, seed=10)
     assert_same(result(longer), expected)
-    assert "going on with another n_epoch: 5, it was 3" in caplog.text
+    assert "resuming with another n_epoch: 5, it was 3" in caplog.text
 
 
 def test_a_request_for_a_check_survives_the_save(tmp_path):

@@ -26,8 +26,8 @@ PHASES = [
     "on_validation_begin",
     "on_validation_batch_end",
     "on_validation_end",
-    "on_save_end",
-    "on_check_end",
+    "on_save",
+    "on_record",
     "on_epoch_end",
 ]
 
@@ -150,7 +150,7 @@ def test_an_error_of_the_loader_leaves_no_worker_behind(tmp_path):
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("hook", ["on_batch_begin", "on_validation_batch_end", "on_save_end"])
+@pytest.mark.parametrize("hook", ["on_batch_begin", "on_validation_batch_end", "on_save"])
 def test_a_second_signal_leaves_at_once(hook, tmp_path):
     """The step is not finished; the saves before are whole and the run goes on from them."""
     recipe = Recipe()
@@ -178,7 +178,7 @@ def test_a_notice_file_stops_the_run(hook, tmp_path):
     stop = GracefulStop(notice)
     recipe = Recipe()
     expected = result(recipe.start(tmp_path / "whole", None))
-    real, stop._look = stop._look, lambda trainer: (setattr(stop, "_next_look", 0.0), real(trainer))
+    real, stop._test_notice = stop._test_notice, lambda trainer: (setattr(stop, "_next_test", 0.0), real(trainer))
     with pytest.raises(SystemExit) as left:
         recipe.start(tmp_path / "run", None, Writes(), stop)
     assert left.value.code == 75

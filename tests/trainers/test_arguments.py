@@ -92,7 +92,7 @@ def test_the_model_must_be_a_module():
 
 def test_scheduler_interval_is_one_of_three():
     """An unknown interval is refused with the three that there are."""
-    with pytest.raises(ValueError, match=r"\['step', 'check', 'epoch'\]; got 'batch'"):
+    with pytest.raises(ValueError, match=r"\['step', 'validation', 'epoch'\]; got 'batch'"):
         zoo.trainer(scheduler_fn=torch.optim.lr_scheduler.StepLR, scheduler_params={"step_size": 1}, scheduler_interval="batch")
 
 

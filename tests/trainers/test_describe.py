@@ -7,7 +7,7 @@ import torch
 import zoo
 
 from torch_rechub.basic.callback import Callback
-from torch_rechub.basic.callback.base import HOOKS
+from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP
 
 
 class Own(Callback):
@@ -19,7 +19,7 @@ class Own(Callback):
 def acting(text):
     """Hook -> the callbacks that the outline shows there."""
     lines = [line.split(maxsplit=1) for line in text.splitlines()]
-    return {line[0]: line[1].split(", ") for line in lines if len(line) == 2 and line[0] in {*HOOKS, "save"}}
+    return {line[0]: line[1].split(", ") for line in lines if len(line) == 2 and line[0] in {*HOOKS, *STEPS_OF_THE_LOOP}}
 
 
 def depth(text, start):
@@ -31,7 +31,7 @@ def test_describe_shows_every_hook_with_those_who_act_there(tmp_path):
     """Each hook is there once, with the callbacks that override it in the order in which they run, and no other."""
     trainer = zoo.trainer(callbacks=[Own(), zoo.Watch()], model_path=tmp_path, progress=True)
     shown = acting(trainer.describe())
-    assert set(shown) == {*HOOKS, "save"}
+    assert set(shown) == {*HOOKS, *STEPS_OF_THE_LOOP}
     for hook, names in shown.items():
         expected = [
             type(own).__name__ for own in trainer.callbacks if hook in {name for kind in type(own).__mro__[:-2] for name in vars(kind)}
@@ -49,14 +49,14 @@ def test_describe_follows_the_loop(tmp_path):
     def remember(hook):
         return lambda self, trainer: met.append(hook)
 
-    everything = type("Everything", (Callback,), {hook: remember(hook) for hook in (*HOOKS, "save")})()
+    everything = type("Everything", (Callback,), {hook: remember(hook) for hook in (*HOOKS, *STEPS_OF_THE_LOOP)})()
     trainer = zoo.trainer(callbacks=[everything], model_path=tmp_path, n_epoch=1)
-    trainer.fit(*zoo.loaders())
+    trainer.fit(*zoo.loaders(), resume="auto")
     text = trainer.describe()
     order = [hook for hook, names in acting(text).items() if hook != "on_exception" and "Everything" in names]
     assert order == list(dict.fromkeys(met))
     assert [depth(text, start) for start in ("fit,", "epoch", "on_epoch_begin", "batch", "on_batch_begin")] == [0, 1, 2, 2, 3]
-    assert depth(text, "on_validation_end") == depth(text, "on_validation_begin") + 1
+    assert depth(text, "on_validation_end") == depth(text, "on_validation_begin") == depth(text, "on_validation_batch_end") - 1
 
 
 def test_describe_says_what_was_asked_for(tmp_path):

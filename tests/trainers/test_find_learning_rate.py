@@ -38,13 +38,13 @@ def test_finding_leaves_no_trace(training, accumulate):
         trainer = zoo.trainer(accumulate=accumulate, scheduler_fn=torch.optim.lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1})
         trainer.model.train(training)
         train.set_epoch(2, 1)
-        before, parts = state_of(trainer), (trainer.optimizer, trainer.scheduler, trainer.state, trainer.used)
+        before, parts = state_of(trainer), (trainer.optimizer, trainer.scheduler, trainer.state)
         if find:
             find_learning_rate(trainer, train, 1e-3, 1.0, 20)
             after = state_of(trainer)
             assert zoo.same(before[0], after[0])
             assert before[1:] == after[1:]
-            assert parts == (trainer.optimizer, trainer.scheduler, trainer.state, trainer.used)
+            assert parts == (trainer.optimizer, trainer.scheduler, trainer.state)
             assert (train._order.epoch, train._order.start_batch) == (2, 1)
         results.append((draws(), trainer.fit(train, val).records, zoo.copy_of(trainer.model.state_dict())))
     for records in (results[0][1], results[1][1]):

@@ -37,17 +37,42 @@ def test_fit_twice_from_the_same_seeds_gives_identical_bits(tmp_path):
 def test_fit_starts_anew_from_the_weights_that_the_model_has():
     """A second fit is the first fit of a fresh trainer around the same weights: optimizer, schedule, stopper and history start anew."""
     options = {"scheduler_fn": torch.optim.lr_scheduler.StepLR, "scheduler_params": {"step_size": 1, "gamma": 0.5}}
+    train, val = zoo.loaders()
+    batches = list(train)  # in one order at every epoch
     trainer = zoo.trainer(**options)
-    trainer.fit(*zoo.loaders())
+    trainer.fit(batches, val)
     twin = zoo.trainer(copy.deepcopy(trainer.model), **options)
     torch.manual_seed(5)
-    again = trainer.fit(*zoo.loaders())
+    again = trainer.fit(batches, val)
     torch.manual_seed(5)
-    fresh = twin.fit(*zoo.loaders())
+    fresh = twin.fit(batches, val)
     assert facts(again) == facts(fresh)
     assert again["lr"] == [0.05, 0.025, 0.0125]
     assert zoo.same(trainer.model.state_dict(), twin.model.state_dict())
-    assert trainer.early_stopper.checks == twin.early_stopper.checks
+    assert trainer.early_stopper.decisions == twin.early_stopper.decisions
+
+
+class Orders(Callback):
+    """Keeps the users of each batch."""
+
+    def __init__(self):
+        self.users = []
+
+    def on_batch_begin(self, trainer):
+        self.users.append(trainer.state.current_batch.x["user"].tolist())
+
+
+def test_a_second_fit_continues_the_order_of_the_data():
+    """Two fits of two epochs read the batches of one fit of four epochs; another trainer on the same loader starts at epoch 0."""
+    orders, (train, val) = [Orders(), Orders(), Orders()], zoo.loaders()
+    twice = zoo.trainer(callbacks=[orders[0]], n_epoch=2)
+    for _ in range(2):
+        twice.fit(train, val)
+    zoo.trainer(callbacks=[orders[1]], n_epoch=4).fit(train, val)
+    zoo.trainer(callbacks=[orders[2]], n_epoch=1).fit(train, val)
+    assert orders[0].users == orders[1].users
+    assert orders[2].users == orders[1].users[:4]
+    assert orders[1].users[:4] != orders[1].users[4:8]
 
 
 def test_fit_leaves_what_earlier_fits_returned_alone():

@@ -21,7 +21,7 @@ def test_history_has_one_record_a_check():
     assert all(record.keys() == keys for record in history)
     assert history["lr"] == [0.05] * 4
     assert history["seconds"] == sorted(history["seconds"])
-    assert [check.value for check in trainer.early_stopper.checks] == history["auc"]
+    assert [check.value for check in trainer.early_stopper.decisions] == history["auc"]
 
 
 def test_history_loss_is_the_mean_over_rows_since_the_last_record():

@@ -190,7 +190,7 @@ def test_a_plateau_needs_validation_and_checks():
     with pytest.raises(ValueError, match="give fit a validation loader"):
         trainer.fit(zoo.loaders()[0])
     assert zoo.same(trainer.model.state_dict(), before)
-    with pytest.raises(ValueError, match="must be 'check' or 'epoch'"):
+    with pytest.raises(ValueError, match="must be 'validation' or 'epoch'"):
         zoo.trainer(**plateau, scheduler_interval="step")
 
 

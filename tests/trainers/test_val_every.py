@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from torch_rechub.basic.callback import Callback
 from torch_rechub.data import TorchDataset
-from torch_rechub.engine.check_times import CheckTimes
+from torch_rechub.engine.validation_times import ValidationTimes
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_checks_fall_where_val_every_says(val_every, accumulate, steps):
 @given(st.integers(1, 400), st.integers(1, 60))
 def test_a_fraction_spreads_checks_evenly(n_step, n_check):
     """With val_every=1/n the checks of an epoch lie half a step from its n-ths at most, however short the epoch."""
-    times = CheckTimes(1 / n_check)
+    times = ValidationTimes(1 / n_check)
     due = [step for step in range(1, n_step) if times.due(step, n_step)]
     exact = [Fraction(k * n_step, n_check) for k in range(1, n_check)]
     half = Fraction(1, 2) + Fraction(1, 10**9)
@@ -97,7 +97,7 @@ class Asks(Callback):
         if trainer.state.epoch == 0 and trainer.state.batch == self.batch:
             getattr(trainer, f"request_{self.what}")(*(["because"] if self.what == "stop" else []))
 
-    def on_save_end(self, trainer):
+    def on_save(self, trainer):
         self.saved.append((trainer.state.step, trainer.state.batch))
 
     def on_validation_begin(self, trainer):
@@ -106,12 +106,12 @@ class Asks(Callback):
 
 @pytest.mark.parametrize(("batch", "answered"), [(1, (1, 3)), (2, (1, 3)), (3, (1, 3)), (4, (2, 6)), (7, (3, 8)), (8, (3, 8))])
 @pytest.mark.parametrize("what", ["validation", "save", "stop"])
-def test_requests_are_answered_between_optimizer_steps(batch, answered, what):
+def test_requests_are_answered_between_optimizer_steps(batch, answered, what, tmp_path):
     """With 3 batches a step (the last group of 2), a wish is granted after the step that the batch belongs to."""
     asks = Asks(batch, what)
-    trainer = zoo.trainer(zoo.plain_model(), n_epoch=1, accumulate=3, callbacks=[asks])
+    trainer = zoo.trainer(zoo.plain_model(), n_epoch=1, accumulate=3, callbacks=[asks], model_path=tmp_path)
     trainer.evaluate_fn = zoo.Scripted([0.5, 0.4])
-    history = trainer.fit(*zoo.loaders(batch_size=8))
+    history = trainer.fit(*zoo.loaders(batch_size=8), resume="auto")
     if what == "validation":
         assert asks.checked == sorted({answered, (3, 8)})
     elif what == "save":

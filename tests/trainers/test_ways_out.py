@@ -92,7 +92,7 @@ def test_best_weights_survive_an_early_stop(tmp_path):
     history = trainer.fit(*zoo.loaders())
     assert len(history) == 5
     assert trainer.early_stopper.trial_counter == 3
-    assert "no improvement in 3 checks" in history.stop_reason
+    assert "no improvement in 3 validations" in history.stop_reason
     assert_best(trainer, watch, tmp_path)
 
 
@@ -133,7 +133,8 @@ def test_best_weights_survive_a_requested_stop(tmp_path):
         ("on_validation_batch_end", 11),
         ("on_validation_end", 2),
         ("on_validation_end", 4),
-        ("on_save_end", 2),
+        ("on_new_best", 2),
+        ("on_record", 2),
         ("on_epoch_end", 2),
     ],
 )
@@ -266,7 +267,7 @@ def test_without_a_best_the_last_weights_stay(tmp_path, caplog, validate):
     assert trainer.early_stopper.best_weights is None
     assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
     assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_batch[-1])
-    said = "no check had a finite metric" if validate else "there was no validation data"
+    said = "no validation had a finite metric" if validate else "there was no validation data"
     assert warnings_of(caplog) == [f"{said}: the model keeps its last weights"]
 
 
@@ -283,7 +284,7 @@ def test_a_run_broken_off_before_its_first_check_keeps_its_last_weights(tmp_path
         trainer.fit(*zoo.loaders())
     assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
     assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_batch[-1])
-    assert warnings_of(caplog) == ["no check was reached: the model keeps its last weights"]
+    assert warnings_of(caplog) == ["there was no validation: the model keeps its last weights"]
 
 
 def test_a_run_that_cannot_begin_changes_nothing(tmp_path):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from torch_rechub.basic.callback.base import HOOKS, Callback
+from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP, Callback
+from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.metric.kept_rows import KeptRows
 
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
-
-__all__ = ["CallbackList", "with_built_ins"]
+__all__ = ["CallbackList", "overrides", "with_built_ins"]
 
 logger = logging.getLogger(__name__)
 
 
-def with_built_ins(given: Sequence[Callback], built_in: Sequence[Callback]) -> list[Callback]:
-    """The user's callbacks, then the built-in ones; a user's instance of a built-in's class takes its place.
+def with_built_ins(given: Sequence[Callback], built_in: Mapping[type[Callback], Callback | None]) -> list[Callback]:
+    """The user's callbacks, then the built-in ones; a user's instance of a built-in class takes the built-in's position.
+
+    Args:
+        given: the user's, in order.
+        built_in: class -> the built-in instance, or None where there is none unless the user gives one.
 
     Raises:
         TypeError: when something given is no callback.
@@ -28,59 +30,66 @@ def with_built_ins(given: Sequence[Callback], built_in: Sequence[Callback]) -> l
             raise TypeError(
                 f"callbacks must be instances of torch_rechub.basic.callback.Callback, such as EarlyStopper(3); got {callback!r}."
             )
-    last = [next((callback for callback in given if isinstance(callback, type(own))), own) for own in built_in]
-    return [callback for callback in given if not any(callback is own for own in last)] + last
+    chosen = [next((callback for callback in given if isinstance(callback, kind)), default) for kind, default in built_in.items()]
+    last = [callback for callback in chosen if callback is not None]
+    return [callback for callback in given if not any(callback is other for other in last)] + last
 
 
-class CallbackList:
-    """Calls one hook of every callback that has it; between :meth:`begin` and the end of ``on_fit_end`` only.
+class CallbackList(Sequence[Callback]):
+    """Calls one hook of every callback that overrides it; only between :meth:`begin` and the end of ``on_fit_end``.
 
     Args:
         callbacks: in the order in which they run.
-        trainer: what every hook gets.
-        first: False in a process where those that one process alone needs are not called.
+        trainer: the argument of every hook.
+        is_first: False in a process where callbacks that run in one process only are not called.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], trainer: Trainer, first: bool = True) -> None:
-        self.callbacks = list(callbacks)
-        self._called = [callback for callback in self.callbacks if first or callback.every_rank]
+    def __init__(self, callbacks: Sequence[Callback], trainer: Training, is_first: bool = True) -> None:
+        self._callbacks = list(callbacks)
+        self._called = [callback for callback in self._callbacks if is_first or callback.every_rank]
         self._trainer = trainer
-        self._running: list[Callback] = []
-        self._listeners: dict[str, list[Callable[[Any], None]]] = {hook: _listeners(self._called, hook) for hook in (*HOOKS, "save")}
+        self._begun: list[Callback] = []
+        self._listeners = {hook: _listeners(self._called, hook) for hook in (*HOOKS, *STEPS_OF_THE_LOOP)}
 
     def __iter__(self) -> Iterator[Callback]:
-        return iter(self.callbacks)
+        return iter(self._callbacks)
+
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._callbacks[index]
 
     def call(self, hook: str) -> None:
-        """Call ``hook``; the first callback that raises ends it, and its name goes with the error."""
-        if self._running:
+        """Call ``hook``. The first callback that raises ends it, and its name is added to the error."""
+        if self._begun:
             for listener in self._listeners[hook]:
                 self._call(listener)
 
-    def wanted_rows(self) -> KeptRows | None:
-        """What keeps a check's labels and predictions, where a callback needs them, with the columns that it needs besides."""
-        asking = [callback for callback in self._running if callback.needs_predictions]
-        columns = dict.fromkeys(name for callback in asking for name in callback.needs_columns)
-        return KeptRows(list(columns)) if asking else None
+    def rows_to_keep(self) -> KeptRows | None:
+        """Collects the labels, predictions and columns of a validation for the callbacks that need them; None where none does."""
+        needing = [callback for callback in self._begun if callback.needs_predictions]
+        columns = dict.fromkeys(name for callback in needing for name in callback.needs_columns)
+        return KeptRows(list(columns)) if needing else None
 
     def begin(self) -> None:
-        """Call ``on_fit_begin``; only who began without an error will be told of the end."""
-        self._running = []
+        """Call ``on_fit_begin``. A callback whose ``on_fit_begin`` raised gets no further calls."""
+        self._begun = []
         for callback in self._called:
             for listener in _listeners([callback], "on_fit_begin"):
                 self._call(listener)
-            self._running.append(callback)
+            self._begun.append(callback)
 
-    def end(self, hook: str) -> None:
-        """Call ``hook`` of everybody who began, also after one raised; the first error is raised at the end."""
+    def call_all(self, hook: str) -> None:
+        """Call ``hook`` of every callback that began, also after one raised; the first error is raised at the end."""
         first: BaseException | None = None
-        for listener in _listeners(self._running, hook):
+        for listener in _listeners(self._begun, hook):
             try:
                 self._call(listener)
             except BaseException as error:
                 first = first or error
         if hook == "on_fit_end":
-            self._running = []
+            self._begun = []
         if first is not None:
             raise first
 
@@ -88,16 +97,21 @@ class CallbackList:
         try:
             listener(self._trainer)
         except Exception as error:
-            _name(error, listener)
+            _add_note(error, listener)
             raise
 
 
+def overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback's class overrides ``hook``."""
+    return getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
 def _listeners(callbacks: Sequence[Callback], hook: str) -> list[Callable[[Any], None]]:
-    """The bound methods of those that override ``hook``."""
-    return [getattr(own, hook) for own in callbacks if getattr(type(own), hook) is not getattr(Callback, hook)]
+    """The bound methods of the callbacks that override ``hook``."""
+    return [getattr(callback, hook) for callback in callbacks if overrides(callback, hook)]
 
 
-def _name(error: BaseException, listener: Any) -> None:
+def _add_note(error: BaseException, listener: Any) -> None:
     where = f"{type(listener.__self__).__name__}.{listener.__name__}"
     logger.error("callback %s raised %s: %s", where, type(error).__name__, error)
     if hasattr(error, "add_note"):

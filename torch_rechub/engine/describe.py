@@ -1,4 +1,4 @@
-"""The loop in words: what a fit will do, in order, and which callback acts where."""
+"""The loop in words: what a fit does, in order, and which callback acts where."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from torch_rechub.basic.callback import Callback, LearningRate
-from torch_rechub.basic.callback.base import HOOKS
+from torch_rechub.basic.callback import LearningRate
+from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP
+from torch_rechub.engine.callback_list import overrides
 
 __all__ = ["describe"]
 
-COLUMN = 38  # where the callbacks of a hook begin
+COLUMN = 38  # the first column of the callbacks' names
 
 
 def describe(trainer: Any) -> str:
-    """An outline of ``fit > epoch > batch > check``, one line a hook with the callbacks that act there, in the order in which they run.
+    """An outline of ``fit > epoch > batch > validation``, one line per hook with the callbacks that act there, in order.
 
-    Lines without ``on_`` are what the loop itself does. A hook at which nobody acts shows a dash.
+    Lines without ``on_`` are what the loop itself does. A hook without callbacks shows a dash.
     """
     return "\n".join([*_head(trainer), "", *_loop(trainer), "", *_order(trainer)])
 
@@ -33,20 +34,20 @@ def _head(trainer: Any) -> Iterator[str]:
         "schedule": _schedule(trainer),
         "metrics": ", ".join(metric.name for metric in trainer.scoring.metrics),
         "monitor": f"{trainer.monitor}, best is its {trainer.scoring.expected_direction()}imum",
-        "checks": f"{_often(trainer.check_times.val_every)}, where there is validation data",
+        "validations": f"{_often(trainer.validation_times.val_every)}, where there is validation data",
         "accumulate": f"{trainer.accumulate} {'batches make' if trainer.accumulate > 1 else 'batch makes'} one optimizer step",
         "clip_norm": "none" if trainer.clip_norm is None else f"{trainer.clip_norm:g}",
         "files": "none: model_path=None"
         if trainer.model_path is None
         else f"{os.fspath(trainer.model_path)}: model.pth is the best weights",
     }
-    yield from (f"  {name:<11} {fact}" for name, fact in facts.items())
+    yield from (f"  {name:<12} {fact}" for name, fact in facts.items())
 
 
 def _schedule(trainer: Any) -> str:
     schedule = trainer.callback(LearningRate)
     if schedule is None:
-        return "none: the rate stays"
+        return "none: the rate is constant"
     return f"{getattr(schedule.recipe.fn, '__name__', schedule.recipe.fn)}, once each {getattr(schedule, 'interval', 'epoch')}"
 
 
@@ -72,20 +73,24 @@ def _loop(trainer: Any) -> Iterator[str]:
         (4, "on_backward_end"),
         (4, "the optimizer steps"),
         (3, "on_batch_end"),
-        (2, f"check, {_often(trainer.check_times.val_every)} or when requested"),
+        (2, f"validation, {_often(trainer.validation_times.val_every)} or when requested"),
+        (3, "begin_measuring"),
         (3, "on_validation_begin"),
         (3, "measure [validate]"),
         (4, "on_validation_batch_end"),
-        (3, "decide [decide]"),
-        (4, "on_validation_end"),
-        (3, "save, when requested; so it is after any other step [save]"),
-        (4, "save"),
-        (4, "on_save_end"),
-        (3, "on_check_end"),
-        (2, "requests to stop or pause are answered"),
+        (3, "decide"),
+        (3, "on_new_best"),
+        (3, "on_validation_end"),
+        (3, "end_measuring"),
+        (3, "on_record"),
         (2, "on_epoch_end"),
-        (1, "when the run breaks off"),
+        (2, "requests to stop or pause are handled"),
+        (2, "save, when requested, after any optimizer step [save]"),
+        (3, "save"),
+        (3, "on_save"),
+        (1, "when an exception ends the run"),
         (2, "on_exception"),
+        (1, "restore"),
         (1, "on_fit_end"),
     ]
     return (_line(trainer, depth, text) for depth, text in outline)
@@ -93,14 +98,10 @@ def _loop(trainer: Any) -> Iterator[str]:
 
 def _line(trainer: Any, depth: int, text: str) -> str:
     indent = "  " * depth
-    if text not in {*HOOKS, "save"}:
+    if text not in {*HOOKS, *STEPS_OF_THE_LOOP}:
         return indent + text
-    acting = [type(callback).__name__ for callback in trainer.callbacks if _acts(callback, text)]
+    acting = [type(callback).__name__ for callback in trainer.callbacks if overrides(callback, text)]
     return f"{indent + text:<{COLUMN}}{', '.join(acting) or '-'}"
-
-
-def _acts(callback: Callback, hook: str) -> bool:
-    return getattr(type(callback), hook) is not getattr(Callback, hook)
 
 
 def _order(trainer: Any) -> Iterator[str]:

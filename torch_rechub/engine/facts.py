@@ -26,12 +26,11 @@ def write_report(trainer: Any, path: FilePath) -> Path:
 
 def ending_of(trainer: Any) -> Ending:
     """How the trainer's latest run ended."""
-    state, pause = trainer.state, getattr(trainer.requests, "pause", None)
-    if pause:
-        return Ending("paused", pause)
-    if state.exception is not None:
-        said = str(state.exception)
-        return Ending("failed", type(state.exception).__name__ + (f": {said}" if said else ""))
+    state = trainer.state
+    if state.failure is not None:
+        return Ending("failed", state.failure)
+    if state.paused:
+        return Ending("paused", state.stop_reason or "")
     if state.stop_reason:
         return Ending("stopped", state.stop_reason)
     if state.epoch >= trainer.n_epoch:
@@ -42,7 +41,7 @@ def ending_of(trainer: Any) -> Ending:
 def _settings(trainer: Any) -> dict[str, Any]:
     """What a logger records, and the callbacks in the order in which they run."""
     callbacks = {f"callback {i}": repr(callback) for i, callback in enumerate(trainer.callbacks, 1)}
-    more = {"parameters": sum(weight.numel() for weight in trainer.model.parameters()), "val_every": trainer.check_times.val_every}
+    more = {"parameters": sum(weight.numel() for weight in trainer.model.parameters()), "val_every": trainer.validation_times.val_every}
     rate = trainer.optimizer_params.get("lr", trainer.optimizer.defaults.get("lr"))  # where the schedule began
     return {**trainer.settings(), "learning_rate": rate, **more, "model_path": trainer.model_path, **callbacks}
 

@@ -1,8 +1,7 @@
-"""Which learning rate to begin with: a short run in which the rate grows until the loss does."""
+"""A learning-rate range test: a short run in which the rate grows until the loss does."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torch_rechub.basic.callback.state import TrainerState
-from torch_rechub.data.loader import TableLoader
-from torch_rechub.engine.batches import with_last
-from torch_rechub.engine.mean_loss import MeanLoss
-from torch_rechub.engine.random_state import get_random_state, set_random_state
+from torch_rechub.data import Loader, as_loader
+from torch_rechub.data.random_state import get_random_state, set_random_state
+from torch_rechub.engine.groups import batch_groups
+from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.engine.run import Run
 from torch_rechub.storage import write_figure
 from torch_rechub.types import FilePath
@@ -23,24 +21,22 @@ from torch_rechub.types import FilePath
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-    from torch_rechub.trainers.trainer import Trainer
-
 __all__ = ["LearningRateFinding", "find_learning_rate"]
 
-SMOOTHING, DIVERGED = 0.9, 4.0  # the smoothed loss keeps so much a step; so many times its least ends the search
+SMOOTHING, DIVERGED = 0.9, 4.0  # the smoothed loss keeps this part per step; the search ends at this multiple of its least
 
 
 @dataclass(frozen=True)
 class LearningRateFinding:
-    """What :func:`find_learning_rate` saw.
+    """The result of :func:`find_learning_rate`.
 
     Attributes:
         rates: the rate of each step.
         losses: the training loss of each step's batches, before it moved the weights.
         smoothed: their exponential mean, corrected for its beginning.
         suggestion: where the smoothed loss falls fastest over log(rate); None where it never falls.
-        least: the rate of its least; a tenth of it is another common choice.
-        diverged_at: the rate at which the search was ended because the loss had grown fourfold or was not finite; None otherwise.
+        least: the rate of the least smoothed loss; a tenth of it is another common choice.
+        diverged_at: the rate at which the search ended because the loss had grown fourfold or was not finite; None otherwise.
     """
 
     rates: list[float]
@@ -80,17 +76,17 @@ class LearningRateFinding:
 
 
 def find_learning_rate(
-    trainer: Trainer, train_loader: Iterable[Any], low: float = 1e-6, high: float = 1.0, n_step: int = 100
+    trainer: Any, train_loader: Iterable[Any], low: float = 1e-6, high: float = 1.0, n_step: int = 100
 ) -> LearningRateFinding:
-    """Train ``n_step`` steps with a rate that grows from ``low`` to ``high`` by a constant factor, and see where the loss falls.
+    """Train ``n_step`` steps with a rate that grows from ``low`` to ``high`` by a constant factor, and find where the loss falls fastest.
 
     Smith, *Cyclical Learning Rates for Training Neural Networks*, WACV 2017, section 3.3 (the "LR range test"). Deviations: the rate grows
-    exponentially, not linearly, and the training loss is looked at, not the accuracy. Afterwards model, modes, optimizer, loader and
-    random states are what they were, bit for bit; no callback runs.
+    exponentially, not linearly, and the training loss is measured, not the accuracy. Afterwards model, modes, optimizer, loader and
+    random states have the same bits as before; no callback runs.
 
     Args:
-        trainer: one that is not fitting; its optimizer is left alone, a fresh one of the same kind is used.
-        train_loader: yields ``(x, y)`` or ``(x, y, weight)``; walked several times where it is short.
+        trainer: a trainer outside ``fit``. Its optimizer is not used; a new one with the same settings is.
+        train_loader: yields ``(x, y)`` or ``(x, y, weight)``; iterated several times where it is short.
         low: the first rate, above 0.
         high: the last one.
         n_step: optimizer steps, at least 10.
@@ -121,8 +117,9 @@ def find_learning_rate(
     losses: list[float] = []
     smoothed: list[float] = []
     mean = 0.0
-    with _on_trial(trainer, train_loader):
-        for loss in _losses(trainer, train_loader, rates):
+    loader = as_loader(train_loader)
+    with _restored(trainer, loader) as optimizer:
+        for loss in _losses(trainer, optimizer, loader, rates):
             mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
             losses.append(loss)
             smoothed.append(mean / (1 - SMOOTHING ** len(losses)))
@@ -131,58 +128,49 @@ def find_learning_rate(
     return _judge(rates[: len(losses)], losses, smoothed, stopped=len(losses) < n_step or not math.isfinite(losses[-1]))
 
 
-def _losses(trainer: Trainer, loader: Iterable[Any], rates: list[float]) -> Generator[float, None, None]:
+def _losses(trainer: Any, optimizer: Any, loader: Loader, rates: list[float]) -> Generator[float, None, None]:
     """The loss of each step, trained with its rate."""
-    step, seen = 0, MeanLoss(trainer.device)
-    run = Run(trainer, loader)
-    with run.training() as train_step:
-        while step < len(rates):
-            trainer.state.batch = 0
-            for batch, last in with_last(loader, trainer.state):
-                for group in trainer.optimizer.param_groups:
-                    group["lr"] = rates[step]
-                run.batch(train_step, batch, last)
-                assert trainer.state.loss is not None
-                seen.add(trainer.state.loss, 1)
-                if trainer.state.stepped:
-                    yield seen.take()
-                    step += 1
-                    if step == len(rates):
-                        break
-            if trainer.state.batch == 0:
+    n_step = epoch = 0
+    run = Run(trainer, optimizer, loader)
+    with run.training() as step:
+        while n_step < len(rates):
+            run.state.begin_epoch()
+            for group, _ in batch_groups(loader, run.state, epoch, trainer.accumulate, several=False):
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = rates[n_step]
+                step(group)
+                yield run.mean_loss.take()["loss"]
+                n_step += 1
+                if n_step == len(rates):
+                    break
+            epoch += 1
+            if run.state.batch == 0:
                 raise ValueError("The training loader yields no batch: there is nothing to train on.")
 
 
 @contextmanager
-def _on_trial(trainer: Trainer, loader: Any) -> Generator[None, None, None]:
-    """Whatever happens within, everything is as before afterwards."""
+def _restored(trainer: Any, loader: Loader) -> Generator[Any, None, None]:
+    """A new optimizer to try; afterwards model, modes, gradients, random states and loader are what they were."""
     trainer.settle_tables()
-    model, random = trainer.model, get_random_state(loader)
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    objective, random, position = trainer.objective, get_random_state(), loader.state_dict()
+    tensors = {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
     before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-    modes = [(module, module.training) for module in model.modules()]
-    parts = ("optimizer", "scheduler", "used", "state", "mean_loss")
-    kept = {name: getattr(trainer, name) for name in parts}
-    order = copy.copy(loader._order) if isinstance(loader, TableLoader) else None
+    gradients = {name: parameter.grad for name, parameter in objective.named_parameters()}
+    modes = [(module, module.training) for module in objective.modules()]
+    optimizer = trainer.trial_optimizer()
     try:
-        trainer.make_optimizer()
-        trainer.scheduler, trainer.state, trainer.mean_loss = None, TrainerState(), MeanLoss(trainer.device)
-        yield
+        yield optimizer
     finally:
-        trainer.own_tables(False)
-        for name, value in kept.items():
-            setattr(trainer, name, value)
-        for name, tensor in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items():
-            if name in before:  # a lazy layer may have found its size since
+        detach_tables(optimizer)
+        for name, tensor in {**dict(objective.named_parameters()), **dict(objective.named_buffers())}.items():
+            if name in before:  # a lazy layer may have got its size since
                 tensor.data.copy_(before[name])
-        for name, parameter in model.named_parameters():
+        for name, parameter in objective.named_parameters():
             parameter.grad = gradients.get(name)
         for module, training in modes:
             module.training = training
-        if order is not None:
-            loader.set_epoch(order.epoch, order.start_batch)
-        set_random_state(random, loader)
+        loader.load_state_dict(position)
+        set_random_state(random)
 
 
 def _judge(rates: list[float], losses: list[float], smoothed: list[float], stopped: bool) -> LearningRateFinding:

@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from torch import Tensor
 
-from torch_rechub.basic.batch.parts import Parts
+from torch_rechub.engine.objective import Size
 
-__all__ = ["MeanLoss", "size_of"]
+__all__ = ["MeanLoss"]
 
 
 class MeanLoss:
-    """The mean loss over the rows since it was last taken; summed on the device, so that no step waits for it."""
+    """The mean loss since it was last taken, and of each term; summed on the device, so that no step waits for it.
+
+    The loss of a step is averaged by the total of the step's first term (rows, or the sum of their weights), each term by its own.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        self._total = torch.zeros((), dtype=wide, device=device)
-        self._size = torch.zeros((), dtype=wide, device=device)
+        self.device = device
+        self.dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.sums: dict[str, Tensor] = {}  # "total" and "size" of the loss; "total <term>" and "size <term>"
+        self.epoch: dict[str, Tensor] = {}  # the terms' sums since the epoch began
 
-    def add(self, loss: torch.Tensor, size: torch.Tensor | float) -> None:
-        """Count a batch of ``size`` rows (or sum of weights)."""
-        self._total += loss * size
-        self._size += size
+    def add(self, loss: Tensor, terms: Mapping[str, Tensor], totals: Mapping[str, Size]) -> None:
+        """Count one optimizer step.
 
-    def take(self) -> float:
-        """The mean, NaN when nothing was added; begins anew."""
-        mean = (self._total / self._size).item()
-        self._total.zero_()
-        self._size.zero_()
-        return mean
+        Args:
+            loss: of the step.
+            terms: the mean of each term.
+            totals: what each mean runs over.
+        """
+        self._count(self.sums, "", loss, totals[next(iter(totals))])
+        for name, term in terms.items():
+            if len(terms) > 1:
+                self._count(self.sums, f" {name}", term, totals[name])
+            self._count(self.epoch, f" {name}", term, totals[name])
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def _count(self, sums: dict[str, Tensor], name: str, mean: Tensor, size: Any) -> None:
+        for key, value in (("total" + name, mean * size), ("size" + name, size)):
+            if key not in sums:
+                sums[key] = torch.zeros((), dtype=self.dtype, device=self.device)
+            sums[key] += value
+
+    def take(self) -> dict[str, float]:
+        """The mean loss as ``"loss"``, and where there are several terms each as ``"loss/<term>"``; starts again. NaN without a step."""
+        means = _means(self.sums) or {"": float("nan")}
+        for value in self.sums.values():
+            value.zero_()
+        return {f"loss/{name[1:]}" if name else "loss": mean for name, mean in means.items()}
+
+    def take_epoch(self) -> dict[str, float]:
+        """Each term's mean since the epoch began; starts again."""
+        means, self.epoch = _means(self.epoch), {}
+        return {name[1:]: mean for name, mean in means.items()}
+
+    def all_sums(self) -> dict[str, Tensor]:
+        """The live sums, by name."""
+        return {**{f"sums.{name}": value for name, value in self.sums.items()}, **{f"epoch.{n}": value for n, value in self.epoch.items()}}
+
+    def state_dict(self) -> dict[str, Any]:
         """The sums so far."""
-        return {"total": self._total, "size": self._size}
+        return {"sums": dict(self.sums), "epoch": dict(self.epoch)}
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from sums."""
-        self._total.copy_(state["total"])
-        self._size.copy_(state["size"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from saved sums."""
+        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.epoch = {name: value.to(self.device) for name, value in state["epoch"].items()}
 
 
-def size_of(parts: Parts) -> torch.Tensor | int:
-    """How much a batch counts: its rows, or the sum of their weights."""
-    if parts.weight is not None:
-        return parts.weight.sum()
-    return 0 if parts.y is None else len(parts.y)
+def _means(sums: Mapping[str, Tensor]) -> dict[str, float]:
+    names = [name.removeprefix("total") for name in sums if name.startswith("total")]
+    return {name: (sums["total" + name] / sums["size" + name]).item() for name in names}

@@ -1,219 +1,299 @@
-"""One fit in progress: epochs of batches, with the fixed phases train, validate, decide, save."""
+"""One run of training: epochs of optimizer steps, with the phases train, validate, decide, save."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Generator, Iterable
+import threading
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import nn
+import torch
 
-from torch_rechub.basic.batch.parts import split_batch
-from torch_rechub.basic.callback.state import Paused, Requests
-from torch_rechub.engine.batches import epoch_batches
-from torch_rechub.engine.evaluation import measure
-from torch_rechub.engine.mean_loss import size_of
-from torch_rechub.engine.resume import own_part
-from torch_rechub.engine.shares import sampler_of, stands_in
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.history import History
+from torch_rechub.basic.callback.state import Requests, TrainerState
+from torch_rechub.data.protocol import Loader
+from torch_rechub.data.random_state import get_random_state, set_random_state
+from torch_rechub.engine.context import RunContext
+from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
+from torch_rechub.engine.groups import batch_groups
+from torch_rechub.engine.identity import compare_identities
+from torch_rechub.engine.mean_loss import MeanLoss
+from torch_rechub.engine.optimizers import attach_tables, detach_tables
+from torch_rechub.engine.step import OptimizerStep
+from torch_rechub.engine.validation import Paused, Validation
+from torch_rechub.torch_private import mark_as_stepped
 
 __all__ = ["Run"]
 
+logger = logging.getLogger(__name__)
+
+#: The facts of the state that a resumed run continues from.
+POSITION = (
+    *("epoch", "in_epoch", "batch", "step", "epoch_step", "epoch_done", "rows"),
+    *("n_validation", "validated_at", "validation_pending", "metrics"),
+)
+ENDED: Any = None  #: in place of the training data of a run that has ended
+
 
 class Run:
-    """The loop. It keeps nothing of its own between two optimizer steps: where the run stands is in ``trainer.state``.
+    """Everything that belongs to one ``fit``: state, history, requests, loaders, gradients, the sums of the loss.
 
     Args:
-        trainer: whose model is trained.
-        train: the training loader.
-        val: the validation loader, or None.
+        trainer: the model, its callbacks and the settings that belong to many runs.
+        optimizer: changes the weights.
+        train: the training data.
+        val: the validation data, or None.
+        first_epoch: the epoch of the data that this run begins with: a second ``fit`` continues the order of the first.
     """
 
-    def __init__(self, trainer: Trainer, train: Iterable[Any], val: Iterable[Any] | None = None) -> None:
-        self.trainer = trainer
-        self.state = trainer.state
-        self.train = train
-        self.val = val
+    def __init__(
+        self, trainer: RunContext, optimizer: torch.optim.Optimizer, train: Loader, val: Loader | None = None, first_epoch: int = 0
+    ) -> None:
+        self.trainer, self.optimizer, self.train, self.val, self.first_epoch = trainer, optimizer, train, val, first_epoch
+        self.history = History(trainer.monitor)
+        self.state = TrainerState(self.history, n_batch=train.n_batch)
+        self.requests = self.local_requests = Requests()
+        if not trainer.ranks.is_single:  # what callbacks request here becomes a request of all ranks when it is exchanged
+            self.local_requests = Requests()
+        self.mean_loss = MeanLoss(trainer.device)
+        self.validate = None if val is None else Validation(trainer, self.state, val, self.record, self._is_paused)
+        self.rank_states: list[dict[str, Any]] = []  # what each other rank alone knows, for a save
+        self.identity: dict[str, Any] = {}
+        self.resumed = False
+        self.has_validation = val is not None
+        self._thread = threading.get_ident()
 
-    def go(self) -> None:
-        """Train until the last epoch is done or somebody asked to stop."""
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Optimizer steps of an epoch; None where the loader has no length."""
+        return None if self.state.n_batch is None else math.ceil(self.state.n_batch / self.trainer.accumulate)
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimizer steps of the whole run; None where the loader has no length."""
+        return None if self.steps_per_epoch is None else self.trainer.n_epoch * self.steps_per_epoch
+
+    def loop(self) -> None:
+        """Train until the last epoch is done or a stop was requested."""
         state = self.state
-        while state.in_epoch or (state.epoch < self.trainer.n_epoch and state.stop_reason is None):
+        self.handle_requests()
+        while not self._is_paused() and (state.in_epoch or (state.epoch < self.trainer.n_epoch and state.stop_reason is None)):
             self.epoch()
-            if self.trainer.requests.pause is not None:
-                break
 
     def epoch(self) -> None:
-        """One epoch, or what is left of one that was broken off."""
-        state = self.state
+        """One epoch, or the rest of one that was interrupted."""
+        state, callbacks = self.state, self.trainer.callbacks
         if not state.in_epoch:
             state.begin_epoch()
-            with self.trainer.ranks.same_random(self.trainer.device):
-                self.trainer.callbacks.call("on_epoch_begin")
-        if state.stop_reason is None:
+            with self.trainer.ranks.same_random_numbers(self.trainer.device):
+                callbacks.call("on_epoch_begin")
+            self.exchange_requests()
+            self.handle_requests()
+        if state.stop_reason is None and not state.epoch_done and not self._is_paused():
             self.train_batches()
-        if state.batch == 0:
-            used_up = " An iterator is used up after one epoch: give a list or a loader." if state.epoch else ""
-            raise ValueError(f"The training loader yields no batch: there is nothing to train on.{used_up}")
-        if self.trainer.requests.pause is None:
+            if state.batch == 0 and not self._is_paused():
+                walked = " An iterator can be walked once only: give a list or a loader." if state.epoch else ""
+                raise ValueError(f"The training loader yields no batch: there is nothing to train on.{walked}")
+        if not self._is_paused():
             self.end_epoch()
 
     def train_batches(self) -> None:
-        """The batches of the epoch that have not been read, and the checks among them."""
-        state, sampler = self.state, sampler_of(self.train)
-        if sampler is not None:
-            sampler.set_epoch(state.epoch)
+        """The batches of the epoch that have not been trained on, and the validations between them."""
         with self.training() as step:
-            if state.check_due:  # the run was paused within this check
-                self.check(within=True)
-                if self.answer():
+            if self.state.validation_pending:  # the run was paused within this validation
+                self.run_validation(within_epoch=True)
+                if self.handle_requests():
                     return
-            for batch, last in epoch_batches(self.train, state):
-                self.batch(step, batch, last)
-                if not state.stepped:
-                    continue
-                self.agree()
-                if self.check_is_due():
-                    self.check(within=True)
-                if self.answer():
+            several = not self.trainer.ranks.is_single
+            for group, end in batch_groups(self.train, self.state, self.first_epoch, self.trainer.accumulate, several):
+                if not step(group):
+                    break
+                self.state.batch = end
+                self.exchange_requests()
+                if self._validation_is_due():
+                    self.run_validation(within_epoch=True)
+                if self.handle_requests():
                     return
+            self.state.epoch_done = True
 
     def end_epoch(self) -> None:
-        """The check that every epoch ends with, unless one was just done or the run was stopped within the epoch."""
-        state = self.state
+        """The validation at the end of an epoch, unless there was one after its last step or the run was stopped within the epoch."""
+        state, trainer = self.state, self.trainer
         if self.val is None:
-            self.record({})
-        elif state.checked_at != state.step and state.stop_reason is None:
-            self.check()
-        self.trainer.callbacks.call("on_epoch_end")
+            if state.batch:
+                self.record({})
+                trainer.callbacks.call("on_record")
+        elif state.validated_at != state.step and state.stop_reason is None:
+            self.run_validation(within_epoch=False)
+        trainer.callbacks.call("on_epoch_end")
+        trainer.objective.epoch_end(self.mean_loss.take_epoch())
         state.epoch += state.stop_reason is None
         state.in_epoch = False
-        self.agree()
-        self.answer()
+        self.exchange_requests()
+        self.handle_requests()
 
     @contextmanager
-    def training(self) -> Generator[nn.Module, None, None]:
-        """The model in training mode, its tables owned by the optimizer, and no gradients left before or after."""
+    def training(self) -> Generator[OptimizerStep, None, None]:
+        """The model in training mode, its tables in row mode, and no gradients before or after."""
         trainer = self.trainer
-        trainer.model.train()
-        trainer.own_tables(True)
-        trainer.optimizer.zero_grad()
-        step = trainer.train_step()
-        self.gradients = trainer.gradients(step)
+        trainer.objective.train()
+        attach_tables(self.optimizer)
+        self.optimizer.zero_grad()
+        step = OptimizerStep(
+            trainer.objective,
+            trainer.forward_module(),
+            self.optimizer,
+            trainer.callbacks,
+            self.state,
+            self.mean_loss,
+            trainer.ranks,
+            trainer.device,
+            trainer.clip_norm,
+            trainer.precision,
+        )
         try:
             yield step
         finally:
-            trainer.optimizer.zero_grad()
+            self.optimizer.zero_grad()
+            self.state.current_batch = None
 
-    def batch(self, step: nn.Module, batch: Any, last: bool) -> None:
-        """Forward and backward; the weights move when a group of batches is complete."""
-        state, trainer = self.state, self.trainer
-        trainer.callbacks.call("on_batch_begin")
-        self.gradients.begin(last)
-        x, y, weight = state.batch_parts = parts = split_batch(batch).to(trainer.device)
-        loss = step(x, y, weight)
-        counts = not stands_in(self.train, last)
-        n_row = len(y) * counts  # type: ignore[arg-type]
-        state.loss, size = self.gradients.add(loss, size_of(parts) if counts else 0, n_row)
-        trainer.mean_loss.add(state.loss, size)
-        state.batch += 1
-        state.rows += n_row
-        state.stepped = self.gradients.complete or last  # an epoch's last batches may be fewer than a group
-        if state.stepped:
-            self.move()
-        trainer.callbacks.call("on_batch_end")
+    def _validation_is_due(self) -> bool:
+        requested, self.requests.validation = self.requests.validation, False
+        due = self.trainer.validation_times.due(self.state.epoch_step, self.steps_per_epoch)
+        return self.val is not None and (requested or due)
 
-    def move(self) -> None:
-        """Move the weights by the gradients of a whole group of batches."""
-        self.state.rows += self.gradients.finish()
-        self.trainer.callbacks.call("on_backward_end")
-        self.trainer.used = True
-        self.trainer.optimizer.step()
-        self.trainer.optimizer.zero_grad()
-        self.state.step += 1
-        self.state.epoch_step += 1
-
-    def check_is_due(self) -> bool:
-        """Whether somebody asked for a check, or its time has come."""
-        state, requests = self.state, self.trainer.requests
-        asked, requests.validation = requests.validation, False
-        n_step = None if state.n_batch is None else math.ceil(state.n_batch / self.trainer.accumulate)
-        return self.val is not None and (asked or self.trainer.check_times.due(state.epoch_step, n_step))
-
-    def check(self, within: bool = False) -> None:
-        """Validate, decide, save what is best; within an epoch or at its end."""
-        state, trainer = self.state, self.trainer
-        state.phase, state.check_due = "validate", within
-        trainer.settle_tables()
-        trainer.callbacks.call("on_validation_begin")
-        assert self.val is not None
-        rows = trainer.callbacks.wanted_rows()
-        watching = () if rows is None else (rows,)
-        hook, metrics = self.after_validation_batch, trainer.scoring.metrics
-        state.metrics = measure(trainer.model, self.val, metrics, trainer.device, trainer.loss_mode, hook, watching, trainer.ranks)
-        state.predictions = None if rows is None else rows.state_dict()
-        state.check += 1
-        state.checked_at = state.step
-        state.is_best, state.check_due = False, False
-        self.record(state.metrics)
-        state.phase = "decide"
-        trainer.callbacks.call("on_validation_end")
-        self.agree()
-        self.save()
-        trainer.callbacks.call("on_check_end")
-        self.agree()
-        state.phase = "train"
-
-    def after_validation_batch(self) -> None:
-        """Between two batches of a check: where it can be left when the run is to pause."""
-        self.trainer.callbacks.call("on_validation_batch_end")
-        if self.trainer.requests.pause is not None and self.trainer.ranks.alone:  # several processes end a check together
-            raise Paused
+    def run_validation(self, within_epoch: bool) -> None:
+        """Validate and decide."""
+        assert self.validate is not None
+        self.validate(within_epoch)
+        self.exchange_requests()
+        self.state.phase = "train"
 
     def record(self, metrics: dict[str, float]) -> None:
         """Add a record to the history."""
         state = self.state
         facts = {"epoch": state.epoch + 1, "step": state.step, "rows": state.rows, "seconds": round(state.seconds, 3)}
-        lr = float(self.trainer.optimizer.param_groups[0]["lr"])
-        self.trainer.history.append({**facts, "loss": self.trainer.mean_loss.take(), "lr": lr, **metrics})
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        self.history.append({**facts, **self.mean_loss.take(), "lr": lr, **metrics})
 
-    def agree(self) -> None:
-        """Let what any process was asked for be asked of all: from here to the next time, their loops do the same."""
-        trainer = self.trainer
-        if trainer.ranks.alone:
+    def request_pause(self, reason: str, then: BaseException | None) -> None:
+        """Request a pause. A wait for data is left at once, where no step is half done and this is the thread of the run."""
+        requests = self.local_requests
+        requests.pause = requests.pause or reason
+        requests.then = requests.then or then
+        own_thread = threading.get_ident() == self._thread and self.trainer.ranks.is_single
+        if own_thread and self.state.phase == "wait":
+            raise Paused
+
+    def exchange_requests(self) -> None:
+        """Make what was requested in any process a request in all, so that their loops continue alike."""
+        ranks = self.trainer.ranks
+        if ranks.is_single:
             return
-        wishes, trainer.wishes = trainer.wishes, Requests()
-        if any(map(any, trainer.ranks.numbers([bool(wishes)]))):
-            for each in trainer.ranks.gather(wishes):
-                trainer.requests.take(each)
+        local, self.local_requests = self.local_requests, Requests()
+        if any(map(any, ranks.all_gather_ints([bool(local)]))):
+            for each in ranks.all_gather_objects(local):
+                self.requests.merge(each)
 
-    def answer(self) -> bool:
-        """Do what callbacks asked for since the last optimizer step; True when the loop is to be left."""
-        requests = self.trainer.requests
-        if requests.stop is not None:
-            self.state.stop_reason = requests.stop
-        self.rest()
-        return self.state.stop_reason is not None or requests.pause is not None
-
-    def rest(self) -> None:
-        """Between two steps, with no check half done: the run can be saved here to go on from."""
-        requests = self.trainer.requests
-        requests.save = requests.save or requests.pause
-        self.state.at_rest = True
+    def handle_requests(self) -> bool:
+        """Do what was requested since the last optimizer step; True when the loop is to be left."""
+        if self.requests.stop is not None:
+            self.history.stop_reason = self.history.stop_reason or self.requests.stop
         self.save()
-        self.state.at_rest = False
+        return self.state.stop_reason is not None or self._is_paused()
 
     def save(self) -> None:
-        """Let callbacks write, when one of them asked for it."""
-        state, trainer = self.state, self.trainer
-        if trainer.requests.save is not None:
-            trainer.requests.save = None
-            if state.at_rest:
-                trainer.other_ranks = trainer.ranks.gather(own_part(trainer))[1:]
-            phase, state.phase = state.phase, "save"
-            trainer.callbacks.call("save")
-            trainer.callbacks.call("on_save_end")
-            state.phase = phase
+        """Write a save to resume from, if one was requested: between two steps, with no validation half done."""
+        requested, self.requests.save = self.requests.save or self.requests.pause, None
+        if requested is None or not self.trainer.writes_saves:
+            return
+        self.rank_states = self.trainer.ranks.all_gather_objects(self.rank_state())[1:]
+        phase, self.state.phase = self.state.phase, "save"
+        self.trainer.callbacks.call("save")
+        self.trainer.callbacks.call("on_save")
+        self.state.phase = phase
+
+    def rank_state(self) -> dict[str, Any]:
+        """What differs from process to process in a run of several."""
+        return {"random": get_random_state(), "loader": self.train.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The save: everything that a resumed run needs. Rows that lag are stored as they are, so that saving changes no bit."""
+        objective = self.trainer.objective
+        return {
+            "identity": self.identity,
+            "position": {name: getattr(self.state, name) for name in POSITION},
+            "first_epoch": self.first_epoch,
+            "seconds": self.state.seconds,
+            "parameters": plain_names(objective.named_parameters()),
+            "buffers": plain_names(objective.named_buffers()),
+            "extra_state": extra_state(objective),
+            "optimizer": self.optimizer.state_dict(),
+            "callbacks": [callback.state_dict() for callback in self.trainer.callbacks if callback.part_of_run],
+            "history": self.history.records,
+            "stop_reason": self.history.stop_reason,
+            "mean_loss": self.mean_loss.state_dict(),
+            **self.rank_state(),
+            "validation_requested": self.requests.validation,
+            "rank_states": self.rank_states,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue the saved run, with the random states of torch, numpy and Python.
+
+        Raises:
+            ValueError: naming what differs, when the saved run is another one; nothing is changed then.
+        """
+        trainer, objective = self.trainer, self.trainer.objective
+        identity = trainer.identity(self.train, self.val, saved["identity"])
+        compare_identities(saved["identity"], identity)
+        self.identity, self.first_epoch = identity, saved["first_epoch"]
+        detach_tables(self.optimizer)
+        with torch.no_grad():
+            for name, tensor in plain_names((*objective.named_parameters(), *objective.named_buffers())).items():
+                tensor.copy_({**saved["parameters"], **saved["buffers"]}[name])
+        load_extra_state(objective, saved["extra_state"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        mark_as_stepped(self.optimizer, saved["position"]["step"] > 0)
+        stateful = [callback for callback in trainer.callbacks if callback.part_of_run]
+        for callback, state in zip(stateful, saved["callbacks"], strict=True):
+            callback.load_state_dict(state)
+        for name, value in saved["position"].items():
+            setattr(self.state, name, value)
+        self.state.started -= saved["seconds"]
+        self.state.stepped = True  # a run is saved between two steps
+        self.requests.validation = saved["validation_requested"]
+        self.history.records, self.history.stop_reason = saved["history"], saved["stop_reason"]
+        self.mean_loss.load_state_dict(saved["mean_loss"])
+        own = saved if trainer.ranks.is_first else saved["rank_states"][trainer.ranks.rank - 1]
+        self.train.load_state_dict(own["loader"])
+        set_random_state(own["random"])
+        self.resumed = True
+        logger.info("resuming the run saved at step %d of epoch %d", self.state.step, self.state.epoch + 1)
+
+    def end(self) -> None:
+        """Restore the weights with which the run ends, call ``on_fit_end``, and release what only training needs."""
+        callbacks = self.trainer.callbacks
+        try:
+            try:
+                callbacks.call_all("restore")
+            finally:
+                if self.requests.pause is not None:
+                    self.state.paused, self.history.stop_reason = True, self.history.stop_reason or self.requests.pause
+                callbacks.call_all("on_fit_end")
+        finally:
+            detach_tables(self.optimizer)
+            self.trainer.objective.eval()
+            self.close()
+
+    def close(self) -> None:
+        """Keep of the run its state and history only."""
+        state = self.state
+        state.phase, state.loss, state.current_batch, state.predictions, state.exception = "idle", None, None, None, None
+        self.validate = self.val = None
+        self.train = ENDED
+
+    def _is_paused(self) -> bool:
+        return self.requests.pause is not None

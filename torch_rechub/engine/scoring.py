@@ -1,43 +1,52 @@
-"""What a check measures, and which of it decides."""
+"""Which metrics a validation measures, and which of them decides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 from torch_rechub.basic.metric import FunctionMetric, Metric, MetricSpec, auc_score, get_metric
+from torch_rechub.basic.metric.base import check_metric_name
 
-__all__ = ["Direction", "Scoring"]
+__all__ = ["Direction", "MetricSpecs", "Scoring"]
 
 Direction = Literal["max", "min"]
+MetricSpecs: TypeAlias = Sequence[MetricSpec] | Mapping[str, Sequence[MetricSpec]]
 
 
 class Scoring:
     """The metrics of a trainer, and the one that is monitored.
 
     Args:
-        metrics: names, classes or instances.
+        metrics: names, classes or instances; for several tasks a mapping of task to such a list, whose metrics are then called
+            ``<metric>/<task>``.
         monitor: the metric that decides; the first one by default.
         mode: its direction, for a function that does not know its own.
 
     Raises:
-        ValueError: when the monitored metric is none of ``metrics`` or has no direction; when asked for a direction, if the one given
-            contradicts the metric's own.
+        ValueError: when the monitored metric is none of ``metrics`` or has no direction; when its direction is asked for and ``mode``
+            contradicts it.
     """
 
-    def __init__(self, metrics: Sequence[MetricSpec], monitor: str | None, mode: Direction | None) -> None:
+    def __init__(self, metrics: MetricSpecs, monitor: str | None, mode: Direction | None) -> None:
         if isinstance(metrics, str) or not metrics:
             raise ValueError(f"metrics must be a list of at least one metric, such as ['auc', 'logloss']; got {metrics!r}.")
-        self.metrics: list[Metric] = [get_metric(metric) for metric in metrics]
+        by_task: Mapping[Any, Sequence[MetricSpec]] = metrics if isinstance(metrics, Mapping) else {None: metrics}
+        self.by_task: dict[str | None, list[Metric]] = {task: _named(task, specs) for task, specs in by_task.items()}
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
-            raise ValueError(f"metrics must have different names; got {names}. Assign .name on one of two alike.")
+            raise ValueError(f"metrics must have different names; got {names}. Assign .name on one of two with the same name.")
         self.given_monitor = monitor
         self.mode: Direction | None = mode
         self._function: Callable[..., Any] | None = None
         if mode not in {None, "max", "min"}:
             raise ValueError(f"mode must be 'max' or 'min'; got {mode!r}.")
         self.expected_direction()
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """All metrics, in order."""
+        return [metric for metrics in self.by_task.values() for metric in metrics]
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -49,7 +58,10 @@ class Scoring:
         if not callable(function):
             raise TypeError(f"evaluate_fn must be a function of (y_true, y_pred); got {function!r}.")
         metric = FunctionMetric(function, higher_is_better=self.mode != "min")
-        self.metrics = [metric, *(own for own in self.metrics if own.name != metric.name and not isinstance(own, FunctionMetric))]
+        check_metric_name(metric.name)
+        first = next(iter(self.by_task))
+        others = [other for other in self.by_task[first] if other.name != metric.name and not isinstance(other, FunctionMetric)]
+        self.by_task[first] = [metric, *others]
         self._function = function
         self.given_monitor = metric.name
 
@@ -58,32 +70,42 @@ class Scoring:
         """The name of the metric that decides."""
         return self.given_monitor or self.metrics[0].name
 
-    def of(self, name: str | None = None) -> Metric:
+    def metric(self, name: str | None = None) -> Metric:
         """The metric called ``name``; the monitored one by default."""
         wanted = name or self.monitor
-        found = next((metric for metric in self.metrics if metric.name == wanted), None)
-        if found is None:
+        metric = next((metric for metric in self.metrics if metric.name == wanted), None)
+        if metric is None:
             raise ValueError(f"monitor={wanted!r} is not measured; there are {[m.name for m in self.metrics]}. Add it to metrics=[...].")
-        return found
+        return metric
 
     def expected_direction(self, name: str | None = None) -> Direction:
-        """Where the best of a metric will lie at ``fit``: until then a function of direction ``mode`` may yet be assigned."""
+        """The direction of a metric at ``fit``: before, a function of direction ``mode`` may still be assigned."""
         if self.mode is not None and self._function is None and (name or self.monitor) == self.monitor:
             return self.mode
         return self.direction(name)
 
     def direction(self, name: str | None = None, given: Direction | None = None) -> Direction:
         """Where a metric's best lies: "max" or "min"."""
-        metric = self.of(name)
+        metric = self.metric(name)
         if metric.higher_is_better is None:
             raise ValueError(f"monitor={metric.name!r} has no direction: neither larger nor smaller is better. Monitor another metric.")
-        own: Direction = "max" if metric.higher_is_better else "min"
+        of_metric: Direction = "max" if metric.higher_is_better else "min"
         for mode in (given, self.mode if metric.name == self.monitor else None):
-            if mode is not None and mode != own:
+            if mode is not None and mode != of_metric:
                 if isinstance(metric, FunctionMetric):
                     return mode
                 raise ValueError(
-                    f"mode={mode!r} contradicts the metric {metric.name!r}, whose best is its {own}imum. "
-                    "Leave mode out: it says where the best of an assigned evaluate_fn lies."
+                    f"mode={mode!r} contradicts the metric {metric.name!r}, whose best is its {of_metric}imum. "
+                    "Leave mode out: it is for an assigned evaluate_fn."
                 )
-        return own
+        return of_metric
+
+
+def _named(task: str | None, specs: Sequence[MetricSpec]) -> list[Metric]:
+    """Fresh metrics, named after their task where there are several."""
+    metrics = [get_metric(spec) for spec in specs]
+    for metric in metrics if task is not None else ():
+        metric.name = f"{metric.name}/{task}"
+    for metric in metrics:
+        check_metric_name(metric.name)
+    return metrics

@@ -1,44 +1,52 @@
-"""What every model of one probability a row has in common: a paper contributes ``logits``, the rest is here."""
+"""The common part of all models of one probability a row: a paper contributes ``logits``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.basic.batch.checks import check_labels
-from torch_rechub.basic.batch.parts import at_least_tiny, split_batch
+from torch_rechub.basic.batch import check_labels, split_batch
+from torch_rechub.basic.loss_func import carry_logits, prediction_loss
 from torch_rechub.types import Batch, Features, Scores
 
 __all__ = ["RankingModel"]
 
+_BCE = nn.BCELoss()
+
 
 class RankingModel(nn.Module):
-    """A model that answers with the probability of a positive label.
+    """A model of the probability of a positive label.
 
-    ``model(x)`` with features gives probabilities ``(B,)``. ``model(batch)`` with a loader's ``(x, y)`` or ``(x, y, weight)`` gives the
-    training loss, so that a loop by hand reads ``loss = model(batch)``.
+    ``model(x)`` with features gives probabilities ``(B,)``, which carry their logits (``prediction.logits``). ``model(batch)`` with a
+    loader's ``(x, y)`` or ``(x, y, weight)`` gives the training loss, so that a hand-written loop reads ``loss = model(batch)``.
+
+    Training goes through ``forward``. The loss is computed from the logits where ``forward``'s prediction arrives unchanged, and from the
+    prediction where a subclass or a forward hook replaced it.
     """
 
     def logits(self, x: Features) -> Scores:
         """Log-odds of a positive label, ``(B,)``."""
         raise NotImplementedError
 
+    def forward(self, x: Features) -> Scores:
+        """Probabilities ``(B,)`` that carry their logits."""
+        logits = self.logits(x)
+        prediction = torch.sigmoid(logits)
+        return prediction if torch.jit.is_tracing() else carry_logits(prediction, logits)
+
+    def __call__(self, batch: Features | Batch, *args: Any, **kwargs: Any) -> Tensor:
+        """Probabilities for features, the loss for a batch with labels."""
+        if isinstance(batch, Mapping | Tensor):
+            return super().__call__(batch, *args, **kwargs)
+        x, y, weight = split_batch(batch)
+        return super().__call__(x) if y is None else self.loss(x, y, weight)
+
     def loss(self, x: Features, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Mean binary cross-entropy of ``y`` ``(B,)`` in [0, 1], computed from logits; sum(w * loss) / sum(w) where weighted."""
+        """Mean binary cross-entropy of ``y`` ``(B,)`` in [0, 1]; sum(w * loss) / sum(w) where rows are weighted."""
         if y.dim() != 1:
             raise ValueError(f"Labels must be one column, (B,) or (B, 1); got {tuple(y.shape)}. Give one label a row.")
         check_labels(y, weight)
-        logits = self.logits(x)
-        if weight is None:
-            return nn.functional.binary_cross_entropy_with_logits(logits, y)
-        return nn.functional.binary_cross_entropy_with_logits(logits, y, weight, reduction="sum") / at_least_tiny(weight.sum())
-
-    def forward(self, batch: Features | Batch) -> Tensor:
-        if isinstance(batch, Mapping):
-            return torch.sigmoid(self.logits(batch))
-        x, y, weight = split_batch(batch)
-        if y is None:
-            return torch.sigmoid(self.logits(x))
-        return self.loss(x, y, weight)
+        return prediction_loss(_BCE, self(x), y, weight)

@@ -37,6 +37,10 @@ class Records:
         """Append a record."""
         self.records.append(record)
 
+    def update_last(self, **fields: Any) -> None:
+        """Add fields to the latest record."""
+        self.records[-1].update(fields)
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.records)
 

@@ -34,25 +34,28 @@ class BestFiles:
         path = self.folder / "best.json"
         return json.loads(path.read_text()) if path.exists() else []
 
-    def offer(self, step: int, value: float, weights: Callable[[], Mapping[str, Any]], anew: bool = False) -> None:
+    def offer(self, step: int, value: float, weights: Callable[[], Mapping[str, Any]], new_run: bool = False) -> None:
         """Write ``weights()`` if ``value`` is among the best values; of equal values the earlier validation is better.
 
         Args:
             step: the optimizer step of the validation.
-            value: the monitored value; nothing is written if it is not finite.
+            value: the monitored value; no weights are written if it is not finite.
             weights: returns the ``state_dict`` to write.
-            anew: delete the files of an earlier run.
+            new_run: delete the files of an earlier run.
         """
-        if not math.isfinite(value):
-            return
         old_entries = self.entries()
-        other_entries = [] if anew else [entry for entry in old_entries if entry["step"] != step]
-        new_entry: dict[str, Any] = {"file": f"step-{step:08d}.pth", "step": step, "value": value}
-        ranked = sorted([*other_entries, new_entry], key=lambda entry: (-self.sign * entry["value"], entry["step"]))[: self.keep]
-        if new_entry not in ranked:
-            return
-        make_folder(self.folder)
-        save_weights(self.folder / new_entry["file"], weights())
+        ranked = [] if new_run else [entry for entry in old_entries if entry["step"] != step]
+        if math.isfinite(value):
+            new_entry: dict[str, Any] = {"file": f"step-{step:08d}.pth", "step": step, "value": value}
+            ranked = sorted([*ranked, new_entry], key=lambda entry: (-self.sign * entry["value"], entry["step"]))[: self.keep]
+            if new_entry in ranked:
+                make_folder(self.folder)
+                save_weights(self.folder / new_entry["file"], weights())
+        if ranked != old_entries:
+            self._replace_index(ranked, old_entries)
+
+    def _replace_index(self, ranked: list[dict[str, Any]], old_entries: list[dict[str, Any]]) -> None:
+        """Replace the list, then delete the files that it no longer names."""
         write_text(self.folder / "best.json", json.dumps(ranked, indent=1))
         listed_files = {entry["file"] for entry in ranked}
         for entry in old_entries:

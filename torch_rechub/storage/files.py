@@ -23,6 +23,7 @@ from torch_rechub.types import FilePath
 __all__ = [
     "append_line",
     "make_folder",
+    "remove_temporary_files",
     "save_safetensors",
     "save_tensors",
     "save_weights",
@@ -79,6 +80,13 @@ def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text(path: FilePath, text: str) -> None:
     """Replace a text file atomically."""
     write_file(path, lambda file: file.write(text.encode()))
+
+
+def remove_temporary_files(path: FilePath) -> None:
+    """Delete the temporary files that a killed process left beside a file."""
+    target = Path(path)
+    for temporary in target.parent.glob(f"{target.name}.*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def append_line(path: FilePath, line: str) -> None:

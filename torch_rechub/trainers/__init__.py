@@ -1,4 +1,4 @@
-"""Trainers: one loop, and for each task what its loss and metrics are."""
+"""The public trainers: one training loop, and for each task its objective and metrics."""
 
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.state import TrainerState

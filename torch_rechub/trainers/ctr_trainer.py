@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from torch_rechub.basic.metric import MetricSpec
+from torch_rechub.engine.row_objective import RowObjective
 from torch_rechub.trainers.trainer import Trainer
 
 __all__ = ["CTRTrainer"]
 
 
 class CTRTrainer(Trainer):
-    """Trains a model of one probability a row with the binary cross-entropy; a check measures AUC, which decides, and log loss.
+    """Trains a model of one probability a row with the binary cross-entropy; a validation measures AUC, which decides, and log loss.
 
-    The criterion reads as an ``nn.BCELoss`` and is computed from logits where the model gives them; one that is assigned to
-    ``trainer.criterion`` gets probabilities. The arguments are those of :class:`~torch_rechub.trainers.trainer.Trainer`.
+    ``nn.BCELoss``, the criterion, is computed from logits where the model's predictions carry them. ``nn.BCEWithLogitsLoss`` gets logits;
+    any other criterion that is assigned to ``trainer.criterion`` gets the model's predictions. The arguments are those of
+    :class:`~torch_rechub.trainers.trainer.Trainer`.
 
     Example:
         >>> import torch
@@ -35,8 +35,7 @@ class CTRTrainer(Trainer):
     """
 
     default_metrics: tuple[MetricSpec, ...] = ("auc", "logloss")
-    binary_labels = True
 
-    def default_criterion(self) -> Any:
-        """Binary cross-entropy of probabilities."""
-        return nn.BCELoss()
+    def make_objective(self, model: nn.Module) -> RowObjective:
+        """The binary cross-entropy of probabilities."""
+        return RowObjective(model, nn.BCELoss(), self.regularization, self.loss_mode)

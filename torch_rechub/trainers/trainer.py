@@ -1,24 +1,36 @@
-"""The face of training: fit, and what callbacks may ask for."""
+"""The common trainer: what belongs to many runs of one model, and the methods that callbacks and users call."""
 
 from __future__ import annotations
 
 import logging
-import math
-import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from torch_rechub.basic.callback import Checkpoint
+import torch
+from torch import nn
+
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress, Report
 from torch_rechub.basic.callback.history import History
-from torch_rechub.basic.callback.state import Paused, Requests, TrainerState
-from torch_rechub.engine.batches import with_last
-from torch_rechub.engine.fingerprint import fingerprint
-from torch_rechub.engine.inputs import check_loaders, length_of
-from torch_rechub.engine.mean_loss import MeanLoss
-from torch_rechub.engine.resume import capture, find_save, take_up
+from torch_rechub.basic.callback.schedules import Interval
+from torch_rechub.basic.loss_func import RegularizationLoss
+from torch_rechub.basic.metric import MetricSpec
+from torch_rechub.data import Loader, as_loader
+from torch_rechub.engine.alignment import align_ranks, shared_loaders
+from torch_rechub.engine.callback_list import CallbackList, with_built_ins
+from torch_rechub.engine.describe import describe
+from torch_rechub.engine.device import resolve_device
+from torch_rechub.engine.distributed import join_ranks
+from torch_rechub.engine.identity import identity_of
+from torch_rechub.engine.inputs import validate_arguments, validate_loaders, validate_parts
+from torch_rechub.engine.objective import Objective
+from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
+from torch_rechub.engine.resume import find_save
 from torch_rechub.engine.run import Run
-from torch_rechub.engine.shares import begin_together, sharing
-from torch_rechub.trainers.assembly import Assembly
+from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
+from torch_rechub.engine.validation import Paused
+from torch_rechub.engine.validation_times import ValidationTimes
+from torch_rechub.trainers.callback_face import CallbackFace
+from torch_rechub.trainers.evaluation_face import EvaluationFace
 from torch_rechub.types import FilePath
 
 __all__ = ["Trainer"]
@@ -26,170 +38,254 @@ __all__ = ["Trainer"]
 logger = logging.getLogger(__name__)
 
 
-class Trainer(Assembly):
-    """Trains a model. A task's trainer says what its loss and its metrics are; nothing else differs between tasks.
+class Trainer(CallbackFace, EvaluationFace):
+    """Trains a model. The trainer of a task says what its objective and its metrics are; everything else is the same for all tasks.
 
-    A run is ``fit > epoch > batch``, with fixed phases: train, validate, decide, save. Whatever happens around them is a callback.
-    After ``fit`` the model holds the best weights that a check has seen, however the run ended, and is in evaluation mode.
+    A run is ``fit > epoch > batch``, with the fixed phases train, validate, decide, save. Whatever happens around them is a callback.
+    After ``fit`` the model holds the best weights that a validation measured, however the run ended, and is in evaluation mode.
 
     Args:
-        model: maps features to scores; moved to ``device``.
+        model: maps features to predictions; moved to ``device``.
         optimizer_fn: a function of ``(parameters, **optimizer_params)``, such as a class of ``torch.optim``.
         optimizer_params: None is ``{"lr": 1e-3}``, without weight decay.
         regularization_params: ``embedding_l1``, ``embedding_l2``, ``dense_l1``, ``dense_l2``, added to every step's loss.
         scheduler_fn: a scheduler of ``torch.optim.lr_scheduler``, or any function of the optimizer; see ``LearningRate``.
         scheduler_params: its further arguments.
-        n_epoch: epochs at the most.
-        earlystop_patience: stop at this many checks in a row without improvement; None never stops early.
-        device: "cpu", "cuda:0", ...; "auto" takes the best there is.
+        n_epoch: epochs at most.
+        earlystop_patience: stop at this many validations in a row without improvement; None never stops early.
+        device: "cpu", "cuda:0", ...; "auto" is the best that is available.
         gpus: kept for users of the existing package; at most one entry.
-        loss_mode: False where the model returns ``(scores, extra loss)``.
-        model_path: the folder for ``model.pth``, made before training; None writes nothing.
+        loss_mode: False where the model returns ``(prediction, extra loss)``.
+        model_path: the folder of ``model.pth``, created before training; None writes nothing.
         model_logger: one logger or a list, see :mod:`torch_rechub.basic.tracking`.
-        metrics: what a check measures: names, classes or instances of :mod:`torch_rechub.basic.metric`.
+        metrics: what a validation measures: names, classes or instances of :mod:`torch_rechub.basic.metric`.
         monitor: the metric that decides; the first one by default.
         mode: the direction of an assigned ``evaluate_fn``: "max" (default) or "min".
-        val_every: check within the epoch as well: a fraction of it, or a number of optimizer steps. Patience counts checks.
+        val_every: validate within the epoch as well: a fraction of it, or a number of optimizer steps. Patience counts validations.
         clip_norm: largest 2-norm of all gradients of a step together.
         accumulate: batches of one optimizer step.
-        callbacks: added to the built-in ones; an instance of a built-in's class takes its place.
-        scheduler_interval: "step", "check" or "epoch", against the scheduler's own habit.
-        progress: show a bar, and a line for each check.
+        callbacks: added to the built-in ones; an instance of a built-in class takes the built-in's position.
+        scheduler_interval: "step", "validation" or "epoch", in place of the scheduler's own interval.
+        precision: "bf16" runs forward passes in bfloat16 (``torch.autocast``), in training, validation and prediction; weights and
+            optimizer stay float32.
+        compile: whether ``torch.compile`` compiles the objective; a mapping gives its arguments. Results agree to rounding.
+        progress: show a bar, and one line per validation.
 
     Raises:
         TypeError, ValueError: when an argument cannot be used.
     """
 
-    thread: int | None = None  # the one that fit runs in
+    #: What a validation measures unless ``metrics`` says otherwise.
+    default_metrics: tuple[MetricSpec, ...] = ()
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer_fn: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        regularization_params: Mapping[str, float] | None = None,
+        scheduler_fn: Callable[..., Any] | None = None,
+        scheduler_params: Mapping[str, Any] | None = None,
+        n_epoch: int = 10,
+        earlystop_patience: int | None = 10,
+        device: str | torch.device = "cpu",
+        gpus: Sequence[int] | None = None,
+        loss_mode: bool = True,
+        model_path: FilePath | None = "./",
+        model_logger: Any = None,
+        *,
+        metrics: MetricSpecs | None = None,
+        monitor: str | None = None,
+        mode: Direction | None = None,
+        val_every: float | None = None,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        callbacks: Sequence[Callback] = (),
+        scheduler_interval: Interval | Literal["check"] | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        compile: bool | Mapping[str, Any] = False,
+        progress: bool = True,
+    ) -> None:
+        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision)
+        validate_parts(optimizer_fn, scheduler_fn, scheduler_params, callbacks)
+        self.ranks = join_ranks()
+        self.device = resolve_device(self.ranks.device_for(device))
+        self.n_epoch, self.accumulate, self.clip_norm = n_epoch, accumulate, clip_norm
+        self.loss_mode, self.model_path, self.precision = loss_mode, model_path, precision
+        self.validation_times = ValidationTimes(val_every)
+        self.regularization = RegularizationLoss(**(regularization_params or {}))
+        self._objective = self.make_objective(model).to(self.device)
+        self._compile_options = {} if compile is True else None if compile is False else dict(compile)
+        self._compiled: nn.Module | None = None
+        self.scoring = Scoring(self.default_metrics if metrics is None else metrics, monitor, mode)
+        self._built_in_checkpoint = Checkpoint()
+        built_in: dict[type[Callback], Callback | None] = {
+            EarlyStopper: EarlyStopper(earlystop_patience),
+            LearningRate: None if scheduler_fn is None else LearningRate(scheduler_fn, scheduler_params, interval=scheduler_interval),
+            Checkpoint: self._built_in_checkpoint,
+            MetricLog: None if model_logger is None else MetricLog(model_logger),
+            Progress: Progress() if progress else None,
+            Report: None,  # after all others have decided and saved
+            GracefulStop: GracefulStop(),
+        }
+        self._callbacks = CallbackList(with_built_ins(list(callbacks), built_in), self, self.ranks.is_first)
+        self.optimizer_fn = optimizer_fn
+        self.optimizer_params = dict({"lr": 1e-3} if optimizer_params is None else optimizer_params)
+        schedule = self.callback(LearningRate)
+        self._recipe = OptimizerRecipe(optimizer_fn, self.optimizer_params, grouped=schedule is not None and bool(schedule.parts))
+        self._optimizer = self._new_optimizer()
+        self._run = Run(self, self._optimizer, as_loader([]))
+        self._n_epoch_walked = 0  # of the training data, by all runs
+        self._latest_run_ended = self._optimizer_used = False
+
+    def make_objective(self, model: nn.Module) -> Objective:
+        """What the task optimizes: its one seam. The objective holds the model, the criterion, and what is learned besides the model."""
+        raise NotImplementedError
 
     def fit(
         self,
-        train_dataloader: Iterable[Any],
-        val_dataloader: Iterable[Any] | None = None,
+        train_dataloader: Iterable[Any] | Loader,
+        val_dataloader: Iterable[Any] | Loader | None = None,
         resume: Literal["auto"] | FilePath | None = None,
     ) -> History:
-        """Train from the weights that the model has, with a fresh optimizer, schedule, stopper and history; or go on with a run.
+        """Train from the weights that the model has, with a new optimizer, schedule, stopper and history; or resume a run.
 
         Args:
-            train_dataloader: yields ``(x, y)`` or ``(x, y, weight)``.
+            train_dataloader: yields ``(x, y)`` or ``(x, y, weight)``, or what the objective takes.
             val_dataloader: likewise; None trains ``n_epoch`` epochs and keeps the last weights.
-            resume: "auto" goes on from the newest good save under ``model_path``, or starts anew where there is none, and returns at
-                once where the run had ended; a folder names another place, which must hold a save. The run ends with the very bits of
-                one that was never broken off.
+            resume: "auto" resumes from the newest good save under ``model_path``, starts anew where there is none, and returns at once
+                where the run had ended; a folder names another place, which must hold a save. The run ends with the same bits as one that
+                was never interrupted. Where the latest run of this trainer has ended, "auto" trains anew.
 
         Returns:
-            The history: one record a check, or an epoch where there is no validation.
+            The history: one record per validation, or per epoch where there is no validation.
 
         Raises:
-            ValueError: naming the feature, the row and the remedy, before the first step, when the data cannot be learned from; or
+            ValueError: naming the feature, the row and the remedy, before the first step, when the data cannot be trained on; or
                 naming each difference, when the saved run is another one.
+            RuntimeError: within another ``fit`` of this trainer.
         """
-        with self.ranks.together(), sharing(train_dataloader, self.ranks):
-            self._fit(train_dataloader, val_dataloader, resume)
-        if self.requests.then is not None:
-            raise self.requests.then
+        if self.state.phase != "idle":
+            raise RuntimeError("fit was called within a fit of the same trainer. Wait until it returns, or make another trainer.")
+        if type(self).train_one_epoch is not Trainer.train_one_epoch:
+            raise TypeError(
+                f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
+                "computes, or write a callback for what happens around it."
+            )
+        train = as_loader(train_dataloader)
+        val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
+        with self.ranks.end_together(), shared_loaders(self.ranks, train, val):
+            self._fit(train, val, resume)
+        if self._run.requests.then is not None:
+            raise self._run.requests.then
         return self.history
 
-    def _fit(self, train_dataloader: Iterable[Any], val_dataloader: Iterable[Any] | None, resume: Any) -> None:
-        self._begin(train_dataloader, val_dataloader, resume)
-        run = Run(self, train_dataloader, val_dataloader)
+    def _fit(self, train: Loader, val: Loader | None, resume: Any) -> None:
+        run = self._begin(train, val, resume)
         try:
-            self.callbacks.begin()
-            saved = self.ranks.of_first(lambda: find_save(self, resume))
+            self._callbacks.begin()
+            saved = self.ranks.from_first(lambda: None if self._starts_anew(resume) else find_save(resume, self.model_path))
             if saved is not None:
-                take_up(self, saved, train_dataloader, val_dataloader)
-            run.go()
+                run.load_state_dict(saved)
+            run.loop()
         except Paused as pause:
-            self.state.exception = pause.with_traceback(None)  # whose frames would hold on to the loader
-            self.callbacks.end("on_exception")
-            run.rest()
+            run.state.exception = pause.with_traceback(None)  # whose frames refer to the loader
+            self._callbacks.call_all("on_exception")
+            run.save()
         except BaseException as error:
-            self.state.exception = error
-            self.callbacks.end("on_exception")
+            run.state.exception = error
+            run.state.failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+            self._callbacks.call_all("on_exception")
             raise
         finally:
-            self._end()
-            self.state.exception = None  # its frames would hold on to a failed step's memory
+            self._end(run)
+
+    def _begin(self, train: Loader, val: Loader | None, resume: Any) -> Run:
+        validate_loaders(self.objective, train, val)
+        if self.validation_times.needs_length and train.n_batch is None:
+            every = self.validation_times.val_every
+            raise ValueError(f"val_every={every} is a fraction of an epoch, and the training loader has no length.")
+        if not self.ranks.is_single:
+            align_ranks(self, train, val)
+        if self._optimizer_used or not self._recipe.fits(self.objective):
+            self._replace_optimizer()
+        self._optimizer_used = True
+        self._run = run = Run(self, self._optimizer, train, val, self._n_epoch_walked)
+        checkpoint = self.callback(Checkpoint)
+        assert checkpoint is not None
+        checkpoint.wanted = checkpoint is not self._built_in_checkpoint or resume is not None
+        run.identity = self.identity(train, val) if self.writes_saves else {}
+        run.state.phase = "train"
+        return run
+
+    def _end(self, run: Run) -> None:
+        try:
+            run.end()
+        finally:
+            self._n_epoch_walked = run.first_epoch + run.state.epoch + run.state.in_epoch
+            self._latest_run_ended = run.state.failure is None and not run.state.paused
+            self._recipe.remember(self._optimizer)
+        if run.history.best is None and run.state.step:
+            measured = f"no validation had a finite {self.monitor}" if len(run.history) else "there was no validation"
+            logger.warning("%s: the model keeps its last weights", measured if self.validates else "there was no validation data")
 
     def train_one_epoch(self, data_loader: Iterable[Any], log_interval: int = 10) -> float:
-        """One epoch with the trainer's optimizer and no check; returns the mean loss over rows.
+        """One epoch with the trainer's optimizer and no validation; returns the mean loss over rows.
 
         Args:
             data_loader: yields ``(x, y)`` or ``(x, y, weight)``.
-            log_interval: kept for users of the existing package; the bar needs none.
+            log_interval: kept for users of the existing package; the progress bar does not need it.
         """
-        self.mean_loss = MeanLoss(self.device)
-        self.state.batch = 0
-        run = Run(self, data_loader)
-        try:
-            with self.ranks.together(), sharing(data_loader, self.ranks), run.training() as step:
-                for batch, last in with_last(data_loader, self.state):
-                    run.batch(step, batch, last)
-        finally:
-            self.own_tables(False)
-        if not self.state.batch:
+        train = as_loader(data_loader)
+        with self.ranks.end_together(), shared_loaders(self.ranks, train):
+            run = Run(self, self._optimizer, train, None, self._n_epoch_walked)
+            self._optimizer_used = True
+            try:
+                run.train_batches()
+            finally:
+                detach_tables(self._optimizer)
+        if not run.state.batch:
             raise ValueError("The loader yields no batch: there is nothing to train on.")
-        return self.mean_loss.take()
+        self._n_epoch_walked += 1
+        return run.mean_loss.take()["loss"]
 
-    def request_stop(self, reason: str) -> None:
-        """Ask the loop to end the run after the present optimizer step; the first reason is kept."""
-        self.wishes.stop = self.wishes.stop or reason
+    def describe(self) -> str:
+        """The loop as an outline, with every callback in its position."""
+        return describe(self)
 
-    def request_pause(self, reason: str, then: BaseException | None = None) -> None:
-        """Ask the loop to end where the run can be gone on with by ``fit(resume=...)``, and raise ``then`` when it is saved.
+    def forward_module(self) -> nn.Module:
+        """The objective, or its compiled form."""
+        if self._compile_options is None:
+            return self._objective
+        if self._compiled is None:
+            self._compiled = torch.compile(self._objective, **self._compile_options)  # type: ignore[assignment]
+        return self._compiled  # type: ignore[return-value]
 
-        The present step is finished; a wait for data or a check is left at once, and done again when the run goes on.
-        """
-        self.wishes.pause = self.wishes.pause or reason
-        self.wishes.then = self.wishes.then or then
-        own_thread = threading.get_ident() == self.thread and self.ranks.alone
-        if own_thread and self.state.phase == "wait" and (self.state.stepped or self.state.batch == 0):
-            raise Paused
+    def identity(self, train: Loader, val: Loader | None, saved: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Everything that the outcome of a run depends on, as plain values."""
+        return identity_of(self, train, val, saved)
 
-    def capture(self) -> dict[str, Any]:
-        """All that the run needs to go on, as it lies."""
-        return capture(self)
+    def trial_optimizer(self) -> torch.optim.Optimizer:
+        """An optimizer like the trainer's for a trial; the trainer and its schedule do not know of it."""
+        return OptimizerRecipe(self.optimizer_fn, self.optimizer_params, self._recipe.grouped).make(self._objective)
 
-    def request_validation(self) -> None:
-        """Ask for a check after the present optimizer step."""
-        self.wishes.validation = True
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        """A new optimizer, and a new scheduler for it unless that must know the number of steps first."""
+        optimizer = self._recipe.make(self._objective)
+        schedule = self.callback(LearningRate)
+        if schedule is not None:
+            schedule.prepare(optimizer, self.scoring.expected_direction(schedule.monitor))
+        return optimizer
 
-    def request_save(self, reason: str = "requested") -> None:
-        """Ask for a save after the present optimizer step."""
-        self.wishes.save = self.wishes.save or reason
+    def _replace_optimizer(self) -> None:
+        """A new optimizer for a new run, or for other parameters; options that were set on the old one are kept."""
+        changed = self._recipe.changed_options(self._optimizer)
+        self._optimizer = self._new_optimizer()
+        self._recipe.apply_options(self._optimizer, changed)
 
-    def _begin(self, train: Any, val: Any, resume: Any) -> None:
-        check_loaders(self.model, train, val, self.wants_binary_labels)
-        if not self.ranks.alone:
-            begin_together(self, train, val)
-        if self.used:
-            self.make_optimizer()
-        self.used = True
-        n_batch = length_of(train)
-        if self.check_times.needs_length and n_batch is None:
-            raise ValueError(f"val_every={self.check_times.val_every} is a fraction of an epoch, and the training loader has no length.")
-        self.state = TrainerState(n_batch=n_batch)
-        self.history = History(self.monitor)
-        self.requests = self.wishes = Requests()
-        if not self.ranks.alone:
-            self.wishes = Requests()
-        self.validates = val is not None
-        self.total_steps = None if n_batch is None else self.n_epoch * math.ceil(n_batch / self.accumulate)
-        self.mean_loss = MeanLoss(self.device)
-        self.train_loader, self.resumed, self.thread = train, False, threading.get_ident()
-        checkpoint = self.callback(Checkpoint)
-        assert checkpoint is not None
-        checkpoint.wanted = checkpoint is not self.built_in_checkpoint or resume is not None
-        self.fingerprint = fingerprint(self, train, val) if checkpoint.wanted and self.model_path is not None else {}
-
-    def _end(self) -> None:
-        self.history.stop_reason = self.state.stop_reason or self.requests.pause
-        try:
-            self.callbacks.end("on_fit_end")
-        finally:
-            self.own_tables(False)
-            self.model.eval()
-            self.state.phase = "idle"
-        if self.history.best is None and self.state.step:
-            measured = f"no check had a finite {self.monitor}" if len(self.history) else "no check was reached"
-            logger.warning("%s: the model keeps its last weights", measured if self.validates else "there was no validation data")
+    def _starts_anew(self, resume: Any) -> bool:
+        """Whether a resume is not looked for, since the latest run of this trainer has ended."""
+        again = isinstance(resume, str) and resume == "auto" and self._latest_run_ended
+        if again:
+            logger.info("the latest run of this trainer has ended: resume='auto' trains anew")
+        return again

@@ -2,6 +2,6 @@
 
 from torch_rechub.basic.batch.checks import check_features, check_labels
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
-from torch_rechub.basic.batch.parts import Parts, at_least_tiny, split_batch
+from torch_rechub.basic.batch.parts import Parts, at_least_tiny, move_to, split_batch
 
-__all__ = ["Layout", "PackedFeatures", "Parts", "at_least_tiny", "check_features", "check_labels", "split_batch"]
+__all__ = ["Layout", "PackedFeatures", "Parts", "at_least_tiny", "check_features", "check_labels", "move_to", "split_batch"]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.basic.features import DenseFeature, Feature, SparseFeature
+from torch_rechub.torch_private import assert_async
 
 __all__ = ["CheckPlan", "plan_for"]
 
@@ -52,9 +53,9 @@ class CheckPlan:
             lowest = np.where(read, 0, torch.iinfo(x.ids.dtype).min)
             self.on_device[key] = torch.from_numpy(np.stack([lowest, last])).to(*key)
         lowest, last = self.on_device[key]
-        torch._assert_async(((x.ids >= lowest) & (x.ids <= last)).all(), "ids must be >= 0 and < vocab_size")
+        assert_async(((x.ids >= lowest) & (x.ids <= last)).all(), "ids must be >= 0 and < vocab_size")
         numbers = x.numbers if self.dense is None else x.numbers[:, self.dense.to(x.numbers.device)]
-        torch._assert_async(numbers.isfinite().all(), "dense values must be finite")
+        assert_async(numbers.isfinite().all(), "dense values must be finite")
 
 
 _plans: dict[tuple[Layout, int], CheckPlan] = {}

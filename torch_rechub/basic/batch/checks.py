@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_rechub.basic.batch.check_plan import plan_for
 from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.basic.features import DenseFeature, Feature, SequenceFeature, SparseFeature
+from torch_rechub.torch_private import assert_async
 from torch_rechub.types import Features
 
 __all__ = ["check_features", "check_labels"]
@@ -143,7 +144,7 @@ def _check_range(feature: SparseFeature | SequenceFeature, what: str, ids: Tenso
     if ids.numel() == 0:
         return
     if _must_not_wait(ids):
-        torch._assert_async(((ids >= 0) & (ids < size)).all(), f"{what}: ids must be >= 0 and < vocab_size={size}")
+        assert_async(((ids >= 0) & (ids < size)).all(), f"{what}: ids must be >= 0 and < vocab_size={size}")
         return
     lowest, highest = (int(end.item()) for end in ids.aminmax())
     if lowest < 0:
@@ -157,7 +158,7 @@ def _require(test: Callable[[Tensor], Tensor], values: Tensor, must: str, remedy
     """An error that names the first row with a value that fails ``test``."""
     good = test(values)
     if _must_not_wait(values):
-        torch._assert_async(good.all(), must)
+        assert_async(good.all(), must)
         return
     if good.all():
         return

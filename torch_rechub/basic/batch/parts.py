@@ -1,4 +1,4 @@
-"""The pair that a loader yields, taken apart."""
+"""The parts of a batch: features, labels and weights."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from torch import Tensor
 
 from torch_rechub.basic.batch.packed import PackedFeatures
 
-__all__ = ["Parts", "at_least_tiny", "split_batch"]
+__all__ = ["Parts", "at_least_tiny", "move_to", "split_batch"]
 
 
 class Parts(NamedTuple):
-    """A batch in its three parts; a part that was not given is None."""
+    """The three parts of a batch; a part that was not given is None."""
 
-    x: Any  # Features for our models; whatever the loader yields for a module of the user's own
+    x: Any  # Features for our models; anything that the loader yields, for a user's own module
     y: Tensor | None
     weight: Tensor | None
 
     def to(self, device: torch.device) -> Parts:
-        """The same batch on ``device``; nothing happens where it is there already."""
-        y = None if self.y is None else self.y.to(device, non_blocking=True)
-        weight = None if self.weight is None else self.weight.to(device, non_blocking=True)
-        return Parts(_move(self.x, device), y, weight)
+        """The same batch on ``device``."""
+        return move_to(self, device)
 
 
 def split_batch(batch: Any) -> Parts:
@@ -52,7 +50,7 @@ def split_batch(batch: Any) -> Parts:
 
 
 def at_least_tiny(total: Tensor) -> Tensor:
-    """A sum of weights to divide by: rows that all weigh 0 then give 0, not NaN."""
+    """A sum of weights as a divisor: where all weights are 0 the quotient is 0, not NaN."""
     return total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
@@ -65,12 +63,13 @@ def _column(values: Any) -> Tensor | None:
     return column.squeeze(1) if column.dim() == 2 and column.shape[1] == 1 else column
 
 
-def _move(x: Any, device: torch.device) -> Any:
-    if isinstance(x, Tensor | PackedFeatures):
-        return x.to(device, non_blocking=True)
-    if isinstance(x, Mapping):
-        return {name: _move(value, device) for name, value in x.items()}
-    if isinstance(x, list | tuple):
-        moved = [_move(value, device) for value in x]
-        return type(x)(*moved) if hasattr(x, "_fields") else type(x)(moved)  # a named tuple takes its fields one by one
-    return x
+def move_to(value: Any, device: torch.device) -> Any:
+    """Tensors, and mappings, lists and tuples of them, on ``device``; anything else stays as it is."""
+    if isinstance(value, Tensor | PackedFeatures):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {name: move_to(part, device) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        moved = [move_to(part, device) for part in value]
+        return type(value)(*moved) if hasattr(value, "_fields") else type(value)(moved)  # a named tuple takes its fields one by one
+    return value

@@ -1,15 +1,14 @@
-"""What a callback is: hooks around the loop, each with the trainer as its only argument."""
+"""The base class of callbacks: hooks around the training loop, each with the trainer as its only argument."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
-__all__ = ["HOOKS", "Callback"]
+__all__ = ["HOOKS", "STEPS_OF_THE_LOOP", "Callback"]
 
-#: Every hook, in the order in which a run meets them first.
+#: Every hook, in the order in which a run calls them first.
 HOOKS = (
     "on_fit_begin",
     "on_epoch_begin",
@@ -18,21 +17,29 @@ HOOKS = (
     "on_batch_end",
     "on_validation_begin",
     "on_validation_batch_end",
+    "on_new_best",
     "on_validation_end",
-    "on_save_end",
-    "on_check_end",
+    "on_record",
     "on_epoch_end",
+    "on_save",
     "on_exception",
     "on_fit_end",
 )
 
+#: Methods that are parts of the loop itself, called at fixed places before or after the hooks of all callbacks.
+STEPS_OF_THE_LOOP = ("begin_measuring", "decide", "end_measuring", "save", "restore")
+
 
 class Callback:
-    """Whatever happens around the loop. A subclass overrides the hooks that it needs.
+    """Code that runs around the training loop. A subclass overrides the hooks that it needs.
 
-    Facts are read from ``trainer.state`` and ``trainer.history``; wishes go to ``trainer.request_stop(reason)``,
-    ``trainer.request_validation()`` and ``trainer.request_save()``, which the loop answers between two optimizer steps.
-    Callbacks run in list order and never talk to each other.
+    Facts are read from ``trainer.state`` and ``trainer.history``. Changes are requested with ``trainer.request_stop(reason)``,
+    ``trainer.request_validation()`` and ``trainer.request_save()``; the loop reads requests between two optimizer steps. Callbacks run in
+    list order and do not call each other.
+
+    A validation runs in fixed phases: measure, record, decide, ``on_new_best``, ``on_validation_end``. From ``on_validation_begin`` to the
+    end of ``on_validation_end`` the model holds the weights that are measured (averages included); then the training weights return,
+    ``on_record`` is called, ``on_epoch_end`` where the epoch is done, and the run is saved if a save was requested.
 
     Example:
         >>> class StopAtStep(Callback):
@@ -41,70 +48,86 @@ class Callback:
         ...
         ...     def on_batch_end(self, trainer):
         ...         if trainer.state.step == self.n_step:
-        ...             trainer.request_stop(f"{self.n_step} steps were asked for")
+        ...             trainer.request_stop(f"{self.n_step} steps were requested")
 
     Attributes:
-        needs_predictions: whether each check shall keep its ``y_true`` and ``y_pred`` in ``trainer.state.predictions``.
+        needs_predictions: whether each validation shall keep its ``y_true`` and ``y_pred`` in ``trainer.state.predictions``.
         needs_columns: the columns of the validation rows that shall be kept there as well.
+        part_of_run: whether the outcome of the run depends on the callback. One that only observes may be added or removed when resuming.
+        every_rank: whether the callback runs in each of several processes. One that writes or shows results runs in one.
     """
 
     needs_predictions: bool = False
     needs_columns: tuple[str, ...] = ()
-
-    #: Whether the callback has a part in how the run goes; a mere onlooker may come and go when a run is gone on with.
     part_of_run: bool = True
-
-    #: Whether it runs in each of several processes; one that writes or shows what is the same everywhere runs in one.
     every_rank: bool = True
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before anything is read or moved; a run starts fresh here."""
+    def on_fit_begin(self, trainer: Training) -> None:
+        """Before the first batch is read. State of an earlier run is reset here."""
 
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Last of all, however the run ended."""
+    def on_fit_end(self, trainer: Training) -> None:
+        """After training, however it ended. The model already holds the best weights."""
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Training) -> None:
         """Before an epoch's first batch."""
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """After an epoch's last batch and its check."""
+    def on_epoch_end(self, trainer: Training) -> None:
+        """After an epoch's last batch and its validation."""
 
-    def on_batch_begin(self, trainer: Trainer) -> None:
-        """Before a batch is read by the model."""
+    def on_batch_begin(self, trainer: Training) -> None:
+        """Before the model reads a batch, which is ``trainer.state.current_batch``."""
 
-    def on_backward_end(self, trainer: Trainer) -> None:
-        """When all gradients of a step are there, clipped, and before the optimizer moves the weights."""
+    def on_backward_end(self, trainer: Training) -> None:
+        """When the gradients of an optimizer step are complete and clipped, before the optimizer changes the weights.
 
-    def on_batch_end(self, trainer: Trainer) -> None:
-        """After a batch; the weights have moved unless gradients are being accumulated."""
+        An optimizer that evaluates the gradient several times in one step (LBFGS) calls it once per evaluation.
+        """
 
-    def on_validation_begin(self, trainer: Trainer) -> None:
-        """Before a check."""
+    def on_batch_end(self, trainer: Training) -> None:
+        """After a batch. The weights have changed where ``trainer.state.stepped`` is True; otherwise gradients are being accumulated."""
 
-    def on_validation_batch_end(self, trainer: Trainer) -> None:
-        """After each batch of a check."""
+    def on_validation_begin(self, trainer: Training) -> None:
+        """Before a validation. The model holds the weights that will be measured."""
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        """When a check's metrics are known: the moment to decide."""
+    def on_validation_batch_end(self, trainer: Training) -> None:
+        """After each batch of a validation."""
 
-    def on_save_end(self, trainer: Trainer) -> None:
-        """After a save that somebody asked for."""
+    def on_new_best(self, trainer: Training) -> None:
+        """When a validation is the best so far, before ``on_validation_end``. The model holds the best weights."""
 
-    def on_check_end(self, trainer: Trainer) -> None:
-        """After a check, its decision and its save: what was put in place for it goes back."""
+    def on_validation_end(self, trainer: Training) -> None:
+        """After a validation and its decision: ``trainer.state.metrics`` and ``trainer.state.is_best`` are known."""
 
-    def on_exception(self, trainer: Trainer) -> None:
-        """When the run breaks off; ``trainer.state.exception`` says by what until ``fit`` is left. ``on_fit_end`` follows."""
+    def on_record(self, trainer: Training) -> None:
+        """When the record ``trainer.history[-1]`` is complete: after a validation, or after an epoch where there is no validation."""
 
-    def save(self, trainer: Trainer) -> None:
-        """Write what this callback keeps on disk; called in the loop's save phase, when somebody asked for it."""
+    def on_save(self, trainer: Training) -> None:
+        """After a save to resume from was written."""
+
+    def on_exception(self, trainer: Training) -> None:
+        """When an exception ends the run: ``trainer.state.exception``. ``on_fit_end`` follows."""
+
+    def begin_measuring(self, trainer: Training) -> None:
+        """Part of the loop: put the weights that are to be measured into the model, before ``on_validation_begin``."""
+
+    def decide(self, trainer: Training) -> None:
+        """Part of the loop: decide whether the validation just measured is the best and whether to stop."""
+
+    def end_measuring(self, trainer: Training) -> None:
+        """Part of the loop: put the training weights back, after ``on_validation_end`` or where a validation failed."""
+
+    def save(self, trainer: Training) -> None:
+        """Part of the loop: write what a resumed run needs, between two optimizer steps, when a save was requested."""
+
+    def restore(self, trainer: Training) -> None:
+        """Part of the loop: put the weights with which the run ends into the model, before ``on_fit_end``."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What must be known to go on later; tensors, numbers, strings, lists and dicts only."""
+        """What a resumed run needs of this callback: tensors, numbers, strings, lists and dicts only."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` gave."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

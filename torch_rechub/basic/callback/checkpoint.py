@@ -1,4 +1,4 @@
-"""Model saving: the best weights are on disk as soon as they are found, and a run that is broken off can be gone on with."""
+"""Model saving: the best weights are on disk as soon as they are known, and an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import logging
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
+from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage.background import Background
 from torch_rechub.storage.best_files import BestFiles
-from torch_rechub.storage.files import make_folder, save_safetensors, save_weights
+from torch_rechub.storage.files import make_folder, remove_temporary_files, save_safetensors, save_weights
 from torch_rechub.storage.saves import SaveFolder, digest
 from torch_rechub.storage.tree import split_tree
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
 
 __all__ = ["Checkpoint"]
 
@@ -25,24 +23,24 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoint(Callback):
-    """Writes ``model_path/model.pth``, the best weights, and what a run needs to go on, in ``model_path/resume/``.
+    """Writes ``model_path/model.pth``, the best weights, and what a run needs to be resumed, in ``model_path/resume/``.
 
     ``model.pth`` is a plain ``state_dict``, replaced atomically at each improvement. It belongs to the latest fit: a run replaces it at
-    its first check, and until then what an earlier run left stays there. Without validation, or without one finite value, it holds the
-    last weights. The folder is made, and tried, before training.
+    its first validation with a finite value; until then the file of an earlier run stays. Without validation, or without one finite
+    value, it holds the last weights. The folder is created, and a write is tried, before training.
 
-    What is needed to go on is written only when somebody wants it: ``fit(..., resume="auto")``, or a ``Checkpoint`` of one's own among
-    the trainer's callbacks. It is written after each check and each epoch, and at a stop by a signal or a time limit.
+    Saves to resume from are written only on request: by ``fit(..., resume="auto")``, or by a ``Checkpoint`` among the trainer's
+    callbacks. They are written after each validation and each epoch, and at a stop by a signal or a time limit.
 
     Args:
-        every_n_steps: write it after so many optimizer steps as well.
-        every_minutes: and after so many minutes.
+        every_n_steps: also save after every so many optimizer steps.
+        every_minutes: also save after every so many minutes.
         monitor: the metric by which ``keep_best`` ranks; the trainer's by default.
-        keep_best: weights of so many best checks; more than one are kept in ``model_path/best/`` with a list, best first.
-        keep_last: saves to go on from that are kept; an older one serves where a newer one was damaged.
+        keep_best: weights of so many best validations; more than one are kept in ``model_path/best/`` with a list, best first.
+        keep_last: number of saves to resume from that are kept; an older one is used where a newer one was damaged.
         safetensors: write ``model.safetensors`` beside ``model.pth``, with the same weights.
-        background: write the saves to go on from in a thread of their own, from a copy that takes as much memory as the save; the next
-            save, and the end of the run, wait for it. An error is raised then.
+        background: write the saves to resume from in a separate thread, from a copy that takes as much memory as the save. The next
+            save, and the end of the run, wait for it and raise its error.
 
     Raises:
         ValueError: when a number is below 1.
@@ -69,69 +67,64 @@ class Checkpoint(Callback):
         self.monitor, self.keep_best, self.keep_last = monitor, keep_best, keep_last
         self.safetensors = safetensors
         self.background = Background() if background else None
-        self.wanted = True  # a trainer's own built-in one writes no saves to go on from unless fit asks
+        self.wanted = True  # the trainer's built-in one writes saves to resume from only where fit was given resume=
         self.folder: Path | None = None
-        self._start()
+        self._reset()
 
-    def _start(self) -> None:
-        self._best_on_disk: int | None = None  # the step of the check whose weights model.pth holds
-        self._due = False
+    def _reset(self) -> None:
+        self._best_on_disk: int | None = None  # the step of the validation whose weights model.pth holds
         self._saved_at = time.monotonic()
-        self._run = secrets.token_hex(8)  # what another run left goes at the first save
+        self._run = secrets.token_hex(8)  # the saves of another run are deleted at the first save
         self._digest: str | None = None  # of model.pth, as this run wrote it
         self._copies: Any = None
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Training) -> None:
         self.folder = None if trainer.output_folder is None else make_folder(trainer.output_folder)
-        self._start()
+        self._reset()
         trainer.direction(self.monitor)
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Training) -> None:
         state = trainer.state
         if not (self.wanted and state.stepped and (self.every_n_steps or self.every_minutes)):
             return
         by_step = self.every_n_steps is not None and state.step % self.every_n_steps == 0
         by_time = self.every_minutes is not None and time.monotonic() - self._saved_at > 60 * self.every_minutes
         if by_step or by_time:
-            self._ask(trainer)
+            self._request(trainer)
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        if trainer.state.is_best:
-            trainer.request_save("best weights so far")
+    def on_new_best(self, trainer: Training) -> None:
+        best = trainer.history.best
+        if best is not None and self._best_on_disk != best["step"]:
+            self._write_best(trainer)
+
+    def on_validation_end(self, trainer: Training) -> None:
         if self.keep_best > 1 and self.folder is not None:
             value = trainer.state.metrics[self.monitor or trainer.monitor]
-            better = BestFiles(self.folder / "best", self.keep_best, trainer.direction(self.monitor))
-            better.offer(trainer.state.step, value, trainer.weights, anew=trainer.state.check == 1)
-        self._ask(trainer)
+            files = BestFiles(self.folder / "best", self.keep_best, trainer.direction(self.monitor))
+            files.offer(trainer.state.step, value, trainer.weights, new_run=trainer.state.n_validation == 1)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        self._ask(trainer)
+    def on_record(self, trainer: Training) -> None:
+        self._request(trainer)
 
-    def _ask(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Training) -> None:
+        self._request(trainer)
+
+    def _request(self, trainer: Training) -> None:
         if self.wanted and self.folder is not None:
-            self._due = True
-            trainer.request_save("to go on from")
+            trainer.request_save("to resume from")
 
-    def save(self, trainer: Trainer) -> None:
-        """Write the best weights at once; and all that the run needs to go on, where it is at rest."""
-        best = trainer.history.best
-        in_check = not trainer.state.at_rest  # where the model holds what was measured
-        if in_check and trainer.state.is_best and best is not None and self._best_on_disk != best["step"]:
-            self._write_best(trainer)
+    def save(self, trainer: Training) -> None:
+        """Write everything that a resumed run needs."""
         if not (self.wanted and self.folder is not None):
             return
-        if not trainer.state.at_rest:
-            if self._due:  # in the middle of a check: as soon as it is over
-                trainer.request_save("to go on from")
-            return
-        self._due, self._saved_at = False, time.monotonic()
+        self._saved_at = time.monotonic()
         saves, state = SaveFolder(self.folder / "resume"), trainer.state
         about = {"run": self._run, "epoch": state.epoch, "step": state.step}
         if self.background is None:
-            self._write_save(saves, *split_tree(trainer.capture()), about)
+            self._write_save(saves, *split_tree(trainer.run_state()), about)
             return
-        self.background.join()  # before its copies are written over
-        plain, tensors = split_tree(trainer.capture())
+        self.background.join()  # before its copies are overwritten
+        plain, tensors = split_tree(trainer.run_state())
         self._copies = copies = copy_weights(tensors, into=self._copies)
         self.background.run(lambda: self._write_save(saves, plain, copies, about))
 
@@ -140,7 +133,7 @@ class Checkpoint(Callback):
         saves.prune(self.keep_last, self._run)
         logger.debug("saved step %d as %s", about["step"], name)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Training) -> None:
         try:
             best = trainer.history.best
             if trainer.state.step and not (best is not None and self._best_on_disk == best["step"] and self._is_as_written()):
@@ -150,7 +143,7 @@ class Checkpoint(Callback):
             if self.background is not None:
                 self.background.join()
 
-    def _write_best(self, trainer: Trainer) -> None:
+    def _write_best(self, trainer: Training) -> None:
         if self.folder is not None:
             weights = trainer.weights()
             save_weights(self.folder / "model.pth", weights)
@@ -161,7 +154,7 @@ class Checkpoint(Callback):
             self._digest = digest(self.folder / "model.pth") if self.wanted else None
 
     def _is_as_written(self) -> bool:
-        """Whether model.pth is there and, as far as that is known, what this run wrote: another one may have written since."""
+        """Whether model.pth exists and has the content that this run wrote, where that is known: another run may have replaced it."""
         path = None if self.folder is None else self.folder / "model.pth"
         exported = self.folder is None or not self.safetensors or (self.folder / "model.safetensors").exists()
         return path is not None and exported and path.exists() and (self._digest is None or digest(path) == self._digest)
@@ -173,5 +166,4 @@ class Checkpoint(Callback):
         self._digest, self._run = state["digest"], state["run"]
         self._best_on_disk = state["best_on_disk"]
         if self.folder is not None:
-            for left in self.folder.glob("model.pth.*.tmp"):  # by a process that was killed
-                left.unlink(missing_ok=True)
+            remove_temporary_files(self.folder / "model.pth")  # of a process that was killed

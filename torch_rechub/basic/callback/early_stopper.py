@@ -1,60 +1,60 @@
-"""Early stopping: keep the best weights, and stop when nothing better has come for a while."""
+"""Early stopping: keep the best weights, and stop when no validation has improved for a while."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.early_stopping import (
-    Check,
+    Decision,
     Limits,
     Meaningful,
     Patience,
-    Place,
+    Position,
     Significance,
     StopReason,
     WeightedMonitor,
     check_together,
-    fall_of,
+    one_epoch_overfitting,
 )
 from torch_rechub.basic.callback.early_stopping.numbers import finite, number, whole_number
 from torch_rechub.basic.callback.snapshot import copy_weights
+from torch_rechub.basic.callback.training import Training
 
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
-
-__all__ = ["Check", "EarlyStopper"]
+__all__ = ["Decision", "EarlyStopper"]
 
 
 class EarlyStopper(Callback):
-    """Says when to stop, and holds the best weights. By hand it is a pure decision; in a trainer it is a callback.
+    """Decides when to stop, and holds the best weights. By hand it is a pure decision; in a trainer it is a callback.
 
-    Two references are kept apart. The *strict* best is the best finite value so far, whatever its margin: its weights are
+    Two references are separate. The *strict* best is the best finite value so far, whatever its margin: its weights are
     ``best_weights``. The *meaningful* best is what patience counts from: only a value better than it by more than ``min_delta`` moves
     it. NaN and infinities are never best and count as no improvement. See Prechelt, *Early Stopping - But When?*, 1998, section 2.
 
     Args:
-        patience: training stops at this many checks in a row without a meaningful improvement; at least 1. In a trainer also
-            "2 epochs" or "5_000_000 rows": at the first check that lies so far behind the last meaningful improvement.
+        patience: training stops at this many validations in a row without a meaningful improvement; at least 1. In a trainer also
+            "2 epochs" or "5_000_000 rows": at the first validation that is so far behind the last meaningful improvement. None never
+            stops.
         mode: "max" or "min"; by default "max", or in a trainer the direction of the monitored metric.
-        min_delta: how much better, in the metric's own unit, a check must be to count; at least 0. "significant": a paired test
-            of the AUCs of both checks' predictions must say so.
-        monitor: in a trainer, the metric to watch, by default the trainer's; or weights of several, whose sum is to be large.
-        start_from: so many first checks neither count nor move the meaningful reference; their weights can be best all the same.
+        min_delta: how much better, in the metric's own unit, a validation must be to count; at least 0. "significant": a paired test
+            of the AUCs of both validations' predictions must be significant.
+        monitor: in a trainer, the metric to monitor, by default the trainer's; or weights of several, whose sum is maximized.
+        start_from: this many first validations neither count nor move the meaningful reference; their weights can still be best.
         baseline: a value that must be beaten (by more than ``min_delta``) before anything counts as an improvement.
-        target: stop at once when a check is as good as this.
-        divergence: stop at once when a check behind the first ``start_from`` is worse than this.
+        target: stop at once when a validation is as good as this.
+        divergence: stop at once when a validation after the first ``start_from`` is worse than this.
         alpha: level of the significance test.
         groups: a column of the validation rows within which they depend on each other (the user), for the significance test.
 
     Attributes:
-        best_auc: the strict best of whatever is monitored; 0.0 (or +inf for "min") before the first finite value.
+        best_auc: the strict best of the monitored value; 0.0 (or +inf for "min") before the first finite value.
         best_weights: a deep copy on the CPU of the weights that reached it; None before the first finite value.
-        trial_counter: checks in a row without a meaningful improvement; equals ``patience`` at the stop where that is a number.
-        checks: one :class:`Check` for every call: what was seen, whether it counted, and why.
+        best_extra_weights: likewise of what is trained besides the model; empty by hand.
+        trial_counter: validations in a row without a meaningful improvement; equals ``patience`` at the stop where that is a number.
+        decisions: one :class:`Decision` per call: the value, whether it counted, and why.
         reason: the ``StopReason`` of the last call, None where it did not stop.
         sentence: the same in words, with this run's numbers.
 
@@ -68,12 +68,12 @@ class EarlyStopper(Callback):
         >>> stopper.best_auc, stopper.best_weights, stopper.trial_counter
         (0.72, {'w': 0.72}, 2)
         >>> stopper.reason, stopper.sentence
-        (<StopReason.PATIENCE: 'patience'>, 'no improvement in 2 checks (best 0.72)')
+        (<StopReason.PATIENCE: 'patience'>, 'no improvement in 2 validations (best 0.72)')
     """
 
     def __init__(
         self,
-        patience: int | str,
+        patience: int | str | None,
         *,
         mode: Literal["max", "min"] | None = None,
         min_delta: float | Literal["significant"] = 0.0,
@@ -105,32 +105,38 @@ class EarlyStopper(Callback):
         self.reset()
 
     def reset(self) -> None:
-        """Forget every check."""
-        self.best_auc = 0.0 if self.mode == "max" else math.inf
+        """Forget all validations."""
         self.best_weights: Any = None
-        self.checks: list[Check] = []
+        self.best_extra_weights: dict[str, Any] = {}
+        self._extra_weights: dict[str, Any] = {}
+        self.decisions: list[Decision] = []
         self.reason: StopReason | None = None
         self.sentence = ""
         self.meaningful.reset()
-        self._has_best = False
-        self._place: Place | None = None  # of the present check; None by hand
+        self._position: Position | None = None  # of the present validation; None by hand
         self._in_trainer = False
 
     @property
+    def best_auc(self) -> float:
+        """The strict best of the monitored value: the value of the last decision that was best."""
+        start = 0.0 if self.mode == "max" else math.inf
+        return next((decision.value for decision in reversed(self.decisions) if decision.is_best), start)
+
+    @property
     def trial_counter(self) -> int:
-        """Checks in a row without a meaningful improvement."""
+        """Validations in a row without a meaningful improvement."""
         return self.meaningful.trial_counter
 
     def stop_training(
         self, val_auc: float | Mapping[str, float], weights: Any, *, y_true: Any = None, y_pred: Any = None, groups: Any = None
     ) -> bool:
-        """Look at one check.
+        """Decide on one validation.
 
         Args:
-            val_auc: what is monitored, as a float or anything that converts to one; all metrics by name where several are monitored.
-            weights: ``model.state_dict()``; copied if this is the best check so far.
+            val_auc: the monitored value, as a float or anything that converts to one; all metrics by name where several are monitored.
+            weights: ``model.state_dict()``; copied if this is the best validation so far.
             y_true: the labels of the validation rows, for ``min_delta="significant"``.
-            y_pred: the model's scores of them, in the same order at each check.
+            y_pred: the model's scores of them, in the same order at each validation.
             groups: the group of each row, where ``groups`` was given.
 
         Returns:
@@ -139,33 +145,44 @@ class EarlyStopper(Callback):
         Raises:
             ValueError: when something that the settings need was not given.
         """
-        if self._place is None and self.meaningful.patience.unit != "check":
-            raise ValueError(f"EarlyStopper: patience={self.patience!r} is counted in a trainer; by hand only checks are: patience=3.")
+        if self._position is None and self.meaningful.patience.unit != "validation":
+            raise ValueError(f"EarlyStopper: patience={self.patience!r} is counted in a trainer; by hand only validations are: patience=3.")
         self.limits.check(self.mode)
         summed = isinstance(self.monitor, WeightedMonitor) and isinstance(val_auc, Mapping)
         value = number(self.monitor(val_auc) if summed else val_auc)  # type: ignore[operator]
         rows = None if self.significance is None else self.significance.rows(y_true, y_pred, groups)
-        is_best = math.isfinite(value) and (not self._has_best or (value > self.best_auc if self.mode == "max" else value < self.best_auc))
-        if is_best:  # before anything else is touched: broken off within the copy, the check can be looked at again
-            self._keep(weights)
-            self.best_auc, self._has_best = value, True
-        n_before, place = len(self.checks), self._place or Place()
-        counted, why = self.meaningful.judge(value, self.mode, n_before, place, rows)
-        self.checks.append(Check(value, is_best, counted, self.trial_counter, why))
+        is_best = self._is_best(value)
+        if is_best:  # before anything else is changed: if the copy fails, the decision can be made again
+            self._copy(weights)
+        n_before, position = len(self.decisions), self._position or Position()
+        counted, why = self.meaningful.judge(value, self.mode, n_before, position, rows)
+        self.decisions.append(Decision(value, is_best, counted, self.trial_counter, why))
         limit = self.limits.reached(value, self.mode, ignored=n_before < self.start_from)
-        self.reason, sentence = limit or self.meaningful.exhausted(place) or (None, "")
-        best = f"best {self.best_auc:.6g}" if self._has_best else "no finite value seen"
-        self.sentence = f"{sentence} ({best})" if sentence else ""
+        self._set_reason(limit or self.meaningful.exhausted(position))
         return self.reason is not None
 
-    def _keep(self, weights: Any) -> None:
-        """Copy the weights: by hand always into a fresh copy, in a trainer into the memory of the last best, which ends there."""
+    def _is_best(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        if not any(decision.is_best for decision in self.decisions):
+            return True
+        return value > self.best_auc if self.mode == "max" else value < self.best_auc
+
+    def _set_reason(self, stop: tuple[StopReason, str] | None) -> None:
+        self.reason, sentence = stop or (None, "")
+        has_best = any(decision.is_best for decision in self.decisions)
+        self.sentence = f"{sentence} ({f'best {self.best_auc:.6g}' if has_best else 'no finite value'})" if sentence else ""
+
+    def _copy(self, weights: Any) -> None:
+        """Copy the weights: by hand always into a new copy, in a trainer into the memory of the previous best."""
         buffer = None
         if self._in_trainer:
             buffer, self.best_weights = self.best_weights, None
+        if self._extra_weights:
+            self.best_extra_weights = copy_weights(self._extra_weights)
         self.best_weights = copy_weights(weights, into=buffer)
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Training) -> None:
         if isinstance(self.monitor, WeightedMonitor):
             self.monitor.check(trainer)
         else:
@@ -176,41 +193,57 @@ class EarlyStopper(Callback):
         self.reset()
         self._in_trainer = True
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        state, record = trainer.state, trainer.history[-1]
+    def decide(self, trainer: Training) -> None:
+        state = trainer.state
         several = isinstance(self.monitor, WeightedMonitor)
         value = state.metrics if several else state.metrics[self.monitor or trainer.monitor]  # type: ignore[index]
         rows = {} if self.significance is None else self.significance.rows_of(state.predictions)
-        self._place = Place.of(state)
-        if self.stop_training(value, trainer.weights(), **rows):
-            fall = fall_of(trainer.history, [check.value for check in self.checks], self.mode)
-            if self.reason is StopReason.PATIENCE and fall is not None:  # when to stop is not changed by it
-                self.reason, self.sentence = StopReason.ONE_EPOCH_OVERFITTING, fall.sentence
-            trainer.request_stop(self.sentence)
-        check = self.checks[-1]
-        state.is_best = check.is_best
-        record.update({"monitored": check.value} if several else {})
-        record.update(is_best=check.is_best, trial_counter=self.trial_counter, verdict=check.reason)
+        self._position = Position.of(state)
+        self._extra_weights = trainer.extra_weights()
+        stops = self.stop_training(value, trainer.weights(), **rows)
+        decision = self.decisions[-1]
+        monitored = {"monitored": decision.value} if several else {}
+        trainer.history.update_last(**monitored, is_best=decision.is_best, trial_counter=self.trial_counter, verdict=decision.reason)
+        if stops:
+            self._request_stop(trainer)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
-        try:
-            if trainer.validates and len(self.checks) < len(trainer.history):  # broken off between measuring and deciding:
-                self.on_validation_end(trainer)  # the model still holds what was measured
-        finally:
-            if self.best_weights is not None:  # None: nothing was best, or there was no memory for a copy
-                trainer.load_weights(self.best_weights)
-            self._in_trainer, self._place = False, None
+    def _request_stop(self, trainer: Training) -> None:
+        if self.reason is StopReason.PATIENCE:  # naming the phenomenon does not change when training stops
+            values = [decision.value for decision in self.decisions]
+            fall = one_epoch_overfitting(trainer.history["epoch"], values, trainer.history["loss"], self.mode)
+            if fall is not None:
+                self.reason, self.sentence = StopReason.ONE_EPOCH_OVERFITTING, fall.sentence
+        trainer.request_stop(self.sentence)
+
+    def on_epoch_end(self, trainer: Training) -> None:
+        """Correct the position of a validation that turned out to be at the epoch's end, where the loader has no length."""
+        state = trainer.state
+        last, end = Position(state.epoch, state.batch, state.rows), Position(state.epoch + 1, 0, state.rows)
+        if state.validated_at != state.step or self._position != last or self.reason is not None:
+            return
+        self._position = end
+        self.meaningful.epoch_ended(last, end)
+        self._set_reason(self.meaningful.exhausted(end))
+        if self.reason is not None:
+            self._request_stop(trainer)
+
+    def restore(self, trainer: Training) -> None:
+        self._in_trainer, self._position, self._extra_weights = False, None, {}
+        if self.best_weights is not None:  # None: no value was finite, or the copy failed for lack of memory
+            trainer.load_weights(self.best_weights)
+            trainer.load_extra_weights(self.best_extra_weights)
 
     def state_dict(self) -> dict[str, Any]:
-        best = {"best_auc": self.best_auc, "has_best": self._has_best, "best_weights": self.best_weights}
+        best = {"best_weights": self.best_weights, "best_extra_weights": self.best_extra_weights}
         stop = {"reason": None if self.reason is None else self.reason.value, "sentence": self.sentence}
-        return {**best, **stop, "mode": self.mode, "checks": [asdict(check) for check in self.checks], **self.meaningful.state_dict()}
+        decisions = [asdict(decision) for decision in self.decisions]
+        return {**best, **stop, "mode": self.mode, "decisions": decisions, **self.meaningful.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best_auc, self._has_best, self.best_weights = state["best_auc"], state["has_best"], state["best_weights"]
+        self.best_weights, self.best_extra_weights = state["best_weights"], state["best_extra_weights"]
         self.reason = None if state["reason"] is None else StopReason(state["reason"])
         self.sentence, self.mode = state["sentence"], state["mode"]
-        self.checks = [Check(**check) for check in state["checks"]]
+        self.decisions = [Decision(**decision) for decision in state["decisions"]]
         self.meaningful.load_state_dict(state)
 
     def __repr__(self) -> str:

@@ -12,8 +12,9 @@ class EMA(AveragedWeights):
 
     ``average_t = d_t average_{t-1} + (1 - d_t) w_t`` with ``d_t = min(decay, 1 - 1/t)`` (Polyak and Juditsky, *Acceleration of Stochastic
     Approximation by Averaging*, SIAM J. Control Optim. 1992; Tarvainen and Valpola, *Mean teachers are better role models*, NeurIPS 2017,
-    eq. 1, with the ramp of their code): until step ``1 / (1 - decay)`` it is the plain mean, so the first weights have no lasting part in
-    it. Deviations: embedding tables are averaged at checks alone, with the product of the ``d_t`` since the last one; the statistics of
+    eq. 1, with the ramp of their code): until step ``1 / (1 - decay)`` it is the plain mean, so the first weights have no lasting
+    influence. Deviations: embedding tables are averaged at validations
+    only, with the product of the ``d_t`` since the last one; the statistics of
     batch norm are averaged like weights, not taken from the last batch. It takes the memory of one more copy of the weights.
 
     Args:

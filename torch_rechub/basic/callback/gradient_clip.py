@@ -1,14 +1,11 @@
-"""Gradients held within bounds."""
+"""Gradient clipping."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from torch_rechub.basic.callback.base import Callback
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["GradientClip"]
 
@@ -40,7 +37,7 @@ class GradientClip(Callback):
                 raise ValueError(f"GradientClip: {name} must be a finite number > 0, or None; got {value!r}.")
         self.max_norm, self.max_value = max_norm, max_value
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Training) -> None:
         trainer.clip_gradients(self.max_norm, self.max_value)
 
     def __repr__(self) -> str:

@@ -1,47 +1,44 @@
-"""Learning-rate schedules: any scheduler of torch, stepped at the moments it was made for, with a warm-up in front."""
+"""Learning-rate schedules: any scheduler of torch, stepped at its own interval, with an optional warm-up before it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer, lr_scheduler
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["Interval", "LearningRate"]
 
 
 class LearningRate(Callback):
-    """Makes a scheduler for the trainer's optimizer and steps it.
+    """Creates a scheduler for the trainer's optimizer and steps it.
 
-    ``OneCycleLR`` and ``CyclicLR`` step by optimizer step, ``ReduceLROnPlateau`` by check, all others by epoch. ``ReduceLROnPlateau``
-    watches the monitored metric and takes its direction from it (torch's own default, "min", would lower the rate while AUC rises).
-    ``OneCycleLR`` without ``total_steps`` learns it from the loader.
+    ``OneCycleLR`` and ``CyclicLR`` step per optimizer step, ``ReduceLROnPlateau`` per validation, all others per epoch.
+    ``ReduceLROnPlateau`` monitors the trainer's metric and takes its direction from it (torch's default, "min", would lower the rate while
+    AUC rises). ``OneCycleLR`` without ``total_steps`` takes it from the loader.
 
-    **Warm-up** comes in front of any of them: the rate rises linearly to what the scheduler begins with, and the scheduler does not step
-    before an epoch, check or step has passed at the full rate (Goyal et al. 2017, see :class:`WarmUp`). **Embeddings and dense weights**
-    may have schedules of their own: give a dict of ``(scheduler_fn, scheduler_params)`` by "embedding" and "dense", and the trainer makes
-    these two parameter groups. A part that is left out keeps its rate. Records then have ``lr_embedding`` and ``lr_dense``.
+    **Warm-up** precedes any of them: the rate rises linearly to the scheduler's first rate, and the scheduler does not step before an
+    epoch, validation or step has passed at the full rate (Goyal et al. 2017, see :class:`WarmUp`). **Embeddings and dense weights** may
+    have separate schedules: give a dict of ``(scheduler_fn, scheduler_params)`` with the keys "embedding" and "dense", and the trainer
+    makes these two parameter groups. A part that is left out keeps its rate. Records then have ``lr_embedding`` and ``lr_dense``.
 
     Args:
         scheduler_fn: a class of ``torch.optim.lr_scheduler``, or any function of the optimizer that returns a scheduler; a dict as above;
-            None keeps the rate constant (behind a warm-up).
+            None keeps the rate constant (after a warm-up).
         scheduler_params: its arguments after the optimizer.
-        interval: "step", "check" or "epoch" in place of the interval above.
-        monitor: the metric that a plateau is seen in; by default the trainer's.
+        interval: "step", "validation" or "epoch" in place of the interval above; "check" is an old name of "validation".
+        monitor: the metric of a plateau; by default the trainer's.
         warmup: optimizer steps, "500 steps" or "1 epoch"; 0 is none.
         warmup_start: the first step's part of the full rate, in [0, 1].
-        then_stop: with ``ReduceLROnPlateau``, end the run when the metric is on a plateau again after so many reductions of the rate
-            (all in the run together; one that ``min_lr`` holds back counts as well).
+        then_stop: with ``ReduceLROnPlateau``, stop when the metric is on a plateau again after so many reductions of the rate (all in the
+            run together; one that ``min_lr`` prevents counts as well).
 
     Raises:
-        TypeError, ValueError: when the scheduler cannot be made, or watches the metric in the wrong direction.
+        TypeError, ValueError: when the scheduler cannot be created, or its mode contradicts the monitored metric.
 
     Example:
         >>> LearningRate(lr_scheduler.ReduceLROnPlateau, {"factor": 0.1, "patience": 0}, warmup="1 epoch", then_stop=2)
@@ -55,12 +52,13 @@ class LearningRate(Callback):
         scheduler_fn: Callable[..., Any] | Mapping[str, Any] | None = None,
         scheduler_params: Mapping[str, Any] | None = None,
         *,
-        interval: Interval | None = None,
+        interval: Interval | Literal["check"] | None = None,
         monitor: str | None = None,
         warmup: int | str = 0,
         warmup_start: float = 0.1,
         then_stop: int | None = None,
     ) -> None:
+        interval = "validation" if interval == "check" else interval
         if interval is not None and interval not in get_args(Interval):
             raise ValueError(f"scheduler_interval must be one of {list(get_args(Interval))}; got {interval!r}.")
         self.parts: dict[str, LearningRate] = {}
@@ -78,13 +76,15 @@ class LearningRate(Callback):
         self._restart()
         plateau = self.recipe.is_plateau
         if interval == "step" and plateau:
-            raise ValueError("ReduceLROnPlateau steps by the metric of a check: scheduler_interval must be 'check' or 'epoch'; got 'step'.")
+            raise ValueError(
+                "ReduceLROnPlateau needs the metric of a validation: scheduler_interval must be 'validation' or 'epoch'; got 'step'."
+            )
         if then_stop is not None and not self.parts and (not plateau or isinstance(then_stop, bool) or then_stop < 1):
             raise ValueError(f"then_stop must be a number of reductions >= 1 by ReduceLROnPlateau; got {then_stop!r} with {self!r}.")
 
     def _restart(self) -> None:
-        self._warmed = 0  # optimizer steps of the warm-up, and one more when it is over
-        self._targets: list[float] = []  # where the warm-up leads, for each group
+        self._warmed = 0  # optimizer steps of the warm-up; one more when it is over
+        self._targets: list[float] = []  # the full rate of each group
         self._n_reduced = 0  # plateaus seen
 
     @property
@@ -102,12 +102,15 @@ class LearningRate(Callback):
             return Schedulers({name: part.make(GroupOf(optimizer, name), direction, n_step) for name, part in self.parts.items()})
         return self.recipe.make(optimizer, direction, n_step)
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        self._begin(trainer, trainer.optimizer, trainer.scheduler)
-        trainer.scheduler = self.scheduler
+    def prepare(self, optimizer: Optimizer, direction: Literal["max", "min"]) -> None:
+        """Create the scheduler for a new optimizer, unless the number of steps must be known first."""
+        self.scheduler = None if self.needs_length() else self.make(optimizer, direction)
 
-    def _begin(self, trainer: Trainer, optimizer: Any, scheduler: Any) -> None:
-        """Take up the scheduler that was made with the optimizer, or make one now that the run's length is known."""
+    def on_fit_begin(self, trainer: Training) -> None:
+        self._begin(trainer, trainer.optimizer, self.scheduler)
+
+    def _begin(self, trainer: Training, optimizer: Any, scheduler: Any) -> None:
+        """Use the scheduler that was created with the optimizer, or create one now that the run's length is known."""
         self._restart()
         self._optimizer, self.scheduler = optimizer, scheduler
         if self.parts:
@@ -115,31 +118,31 @@ class LearningRate(Callback):
                 part._begin(trainer, GroupOf(optimizer, name), scheduler.schedulers[name] if isinstance(scheduler, Schedulers) else None)
             self.scheduler = Schedulers({name: part.scheduler for name, part in self.parts.items()})
             return
-        self.warm_up.begin(_steps_per_epoch(trainer))
+        self.warm_up.begin(trainer.steps_per_epoch)
         direction = trainer.direction(self.monitor)
         plateau = self.recipe.is_plateau or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
         if plateau and not trainer.validates:
-            raise ValueError("ReduceLROnPlateau watches a validation metric: give fit a validation loader, or take another scheduler.")
-        if scheduler is None or (plateau and scheduler.mode != direction):  # an evaluate_fn may have been assigned since
+            raise ValueError("ReduceLROnPlateau needs a validation metric: give fit a validation loader, or use another scheduler.")
+        if scheduler is None or (plateau and scheduler.mode != direction):  # an evaluate_fn may have been assigned meanwhile
             self.scheduler = self.make(optimizer, direction, self._n_step(trainer))
         self.recipe.check_cycle(self.scheduler, self._n_step(trainer))
         self._targets = [float(group["lr"]) for group in optimizer.param_groups]
         if self.warm_up.n_step:
             self._set_rates()
 
-    def _n_step(self, trainer: Trainer) -> int | None:
+    def _n_step(self, trainer: Training) -> int | None:
         """How often the scheduler will step in the whole run, where that is known."""
         if self.interval == "step" or self.given_interval is None:
             return None if trainer.total_steps is None else trainer.total_steps - self.warm_up.n_step
-        if self.interval == "check":
+        if self.interval == "validation":
             return None
-        return trainer.n_epoch - (self.warm_up.n_step // (_steps_per_epoch(trainer) or 1) if self.warm_up.n_step else 0)
+        return trainer.n_epoch - (self.warm_up.n_step // (trainer.steps_per_epoch or 1) if self.warm_up.n_step else 0)
 
     def _set_rates(self) -> None:
         for group, target in zip(self._optimizer.param_groups, self._targets, strict=True):
             group["lr"] = target * self.warm_up.factor(self._warmed)
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Training) -> None:
         for part in self.parts.values():
             part.on_batch_end(trainer)
         if self.parts or not trainer.state.stepped:
@@ -153,34 +156,34 @@ class LearningRate(Callback):
         if self.interval == "step":
             self._step(trainer)
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        self._end_of("check", trainer)
+    def on_validation_end(self, trainer: Training) -> None:
+        self._end_of("validation", trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Training) -> None:
         self._end_of("epoch", trainer)
 
-    def _end_of(self, interval: Interval, trainer: Trainer) -> None:
-        """Step where that is due, and show each part's rate in the record that has just been made."""
+    def _end_of(self, interval: Interval, trainer: Training) -> None:
+        """Step the schedulers of this interval, and add each part's rate to the latest record."""
         for name, part in self.parts.items():
-            if (interval == "check") == trainer.validates:
-                trainer.history[-1][f"lr_{name}"] = float(part._optimizer.param_groups[0]["lr"])
+            if (interval == "validation") == trainer.validates:
+                trainer.history.update_last(**{f"lr_{name}": float(part._optimizer.param_groups[0]["lr"])})
             part._end_of(interval, trainer)
         if not self.parts and self.interval == interval and self._warmed > self.warm_up.n_step:
             self._step(trainer)
 
-    def _step(self, trainer: Trainer) -> None:
+    def _step(self, trainer: Training) -> None:
         if not isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step()
             return
-        best, n_bad, resting = self.scheduler.best, self.scheduler.num_bad_epochs, self.scheduler.in_cooldown
+        best, n_bad, in_cooldown = self.scheduler.best, self.scheduler.num_bad_epochs, self.scheduler.in_cooldown
         self.scheduler.step(trainer.state.metrics[self.monitor or trainer.monitor])
-        on_plateau = self.scheduler.best == best and not resting and n_bad + 1 > self.scheduler.patience
+        on_plateau = self.scheduler.best == best and not in_cooldown and n_bad + 1 > self.scheduler.patience
         self._n_reduced += on_plateau
         if self.then_stop is not None and self._n_reduced > self.then_stop:
             trainer.request_stop(f"no improvement after the learning rate was lowered {self.then_stop} times")
 
     def scale(self, factor: float) -> None:
-        """Multiply all that the schedule has in front of it by ``factor``; the present rate is the optimizer's."""
+        """Multiply all future rates of the schedule by ``factor``; the present rate is the optimizer's."""
         for part in self.parts.values():
             part.scale(factor)
         if not self.parts and self.scheduler is not None:
@@ -217,17 +220,12 @@ def _parts(given: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Learn
     parts: dict[str, LearningRate] = {}
     for name, part in given.items():
         if name not in {"embedding", "dense"}:
-            raise ValueError(f"LearningRate: schedules of their own are for 'embedding' and 'dense'; got {name!r}.")
+            raise ValueError(f"LearningRate: separate schedules are for 'embedding' and 'dense'; got {name!r}.")
         fn, params = part if isinstance(part, tuple | list) else (part, None)
-        own = dict(rest)
+        options = dict(rest)
         if not SchedulerRecipe(fn).is_plateau:
-            own["then_stop"] = None
-        parts[name] = LearningRate(fn, params, **own)
+            options["then_stop"] = None
+        parts[name] = LearningRate(fn, params, **options)
     if rest["then_stop"] is not None and all(part.then_stop is None for part in parts.values()):
         raise ValueError("then_stop counts the reductions of a ReduceLROnPlateau, and none is given.")
     return parts
-
-
-def _steps_per_epoch(trainer: Trainer) -> int | None:
-    n_batch = trainer.state.n_batch
-    return None if n_batch is None else math.ceil(n_batch / trainer.accumulate)

@@ -1,4 +1,4 @@
-"""Memory, watched so that a run saves and ends before the system kills it."""
+"""Memory limits: a run saves and ends before the system kills it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from torch_rechub.basic.callback.base import Callback
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["MemoryWatch"]
 
@@ -23,17 +20,17 @@ GB = 1e9
 
 
 class MemoryWatch(Callback):
-    """Ends a run whose process nears a limit of memory, at a place where it can be gone on with by ``fit(..., resume="auto")``.
+    """Ends a run whose process approaches a memory limit, where it can be resumed by ``fit(..., resume="auto")``.
 
-    What is watched is the resident memory of this process (not of a loader's workers) and, on a GPU, what torch has allocated there. Both
-    are read without waiting for the device. Each record of the history gets ``memory_gb`` (and ``gpu_memory_gb``); growth since the
-    check before is logged, as a warning where it went on for ``n_growth`` checks in a row by more than 1 % each.
+    The limit applies to the resident memory of this process (not of a loader's workers) and, on a GPU, to what torch has allocated there.
+    Both are read without synchronization. Each record of the history gets ``memory_gb`` (and ``gpu_memory_gb``). Growth since the previous
+    record is logged, as a warning where it exceeded 1 % for ``n_growth`` records in a row.
 
     Args:
         limit: a part of the memory that this process may use (the machine's, or its control group's), in (0, 1]; or a number of bytes.
         gpu_limit: likewise for the GPU; None is ``limit`` where that is a part.
-        every: look at every so many optimizer steps.
-        n_growth: see above.
+        every: optimizer steps between two readings.
+        n_growth: records in a row that grow before a warning.
 
     Raises:
         ValueError: when an argument is not as above.
@@ -54,44 +51,37 @@ class MemoryWatch(Callback):
             _limit("gpu_limit", gpu_limit, 1)
         self._last, self._n_grown = 0, 0
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Training) -> None:
         self._last, self._n_grown = 0, 0
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Training) -> None:
         if not trainer.state.stepped or trainer.state.step % self.every:
             return
         used = memory_in_use()
         if used >= self.bytes:
-            trainer.request_pause(f"memory is short: {used / GB:.2f} GB in use, {self.bytes / GB:.2f} GB allowed")
+            trainer.request_pause(f"memory limit: {used / GB:.2f} GB in use, {self.bytes / GB:.2f} GB allowed")
         if trainer.device.type == "cuda":
-            self._look_at_gpu(trainer)
+            self._read_gpu(trainer)
 
-    def _look_at_gpu(self, trainer: Trainer) -> None:
+    def _read_gpu(self, trainer: Training) -> None:
         limit = self.gpu_limit
         if limit is None:
             limit = self.limit if isinstance(self.limit, float) else 1.0
         allowed = _limit("gpu_limit", limit, torch.cuda.get_device_properties(trainer.device).total_memory)
         used = torch.cuda.memory_allocated(trainer.device)
         if used >= allowed:
-            trainer.request_pause(f"GPU memory is short: {used / GB:.2f} GB in use, {allowed / GB:.2f} GB allowed")
+            trainer.request_pause(f"GPU memory limit: {used / GB:.2f} GB in use, {allowed / GB:.2f} GB allowed")
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        self._note(trainer)
-
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        if not trainer.validates:
-            self._note(trainer)
-
-    def _note(self, trainer: Trainer) -> None:
+    def on_record(self, trainer: Training) -> None:
         used = memory_in_use()
-        trainer.history[-1]["memory_gb"] = round(used / GB, 4)
+        trainer.history.update_last(memory_gb=round(used / GB, 4))
         if trainer.device.type == "cuda":
-            trainer.history[-1]["gpu_memory_gb"] = round(torch.cuda.max_memory_allocated(trainer.device) / GB, 4)
+            trainer.history.update_last(gpu_memory_gb=round(torch.cuda.max_memory_allocated(trainer.device) / GB, 4))
         growth = used - self._last if self._last else 0
         self._n_grown = self._n_grown + 1 if growth > 0.01 * used else 0
         level = logging.WARNING if self._n_grown >= self.n_growth else logging.INFO
-        more = f"; it has grown at {self._n_grown} checks in a row" if level == logging.WARNING else ""
-        logger.log(level, "memory %.3f GB, %+.3f GB since the check before%s", used / GB, growth / GB, more)
+        more = f"; it has grown at {self._n_grown} validations in a row" if level == logging.WARNING else ""
+        logger.log(level, "memory %.3f GB, %+.3f GB since the last validation%s", used / GB, growth / GB, more)
         self._last = used
 
     def __repr__(self) -> str:
@@ -99,7 +89,7 @@ class MemoryWatch(Callback):
 
 
 def memory_in_use() -> int:
-    """Resident bytes of this process; where the system does not tell (it does on Linux), their peak so far."""
+    """Resident bytes of this process; on systems other than Linux their peak so far."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -112,17 +102,17 @@ def memory_in_use() -> int:
 
 def memory_of_machine() -> int:
     """Bytes that this process may use: the machine's memory, or less where its control group has a limit."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in map(Path, _GROUPS):
         text = path.read_text().strip() if path.is_file() else "max"
-        found += [int(text)] if text.isdigit() else []
-    return min(found)
+        limits += [int(text)] if text.isdigit() else []
+    return min(limits)
 
 
-def _limit(name: str, given: float | int, whole: int) -> int:
-    """A part of ``whole`` (a float), or bytes (an integer)."""
+def _limit(name: str, given: float | int, total: int) -> int:
+    """A part of ``total`` (a float), or bytes (an integer)."""
     if isinstance(given, float) and 0 < given <= 1:
-        return int(given * whole)
+        return int(given * total)
     if isinstance(given, int) and not isinstance(given, bool) and given > 1:
         return given
     raise ValueError(f"MemoryWatch: {name} must be a part in (0, 1] such as 0.9, or a whole number of bytes; got {given!r}.")

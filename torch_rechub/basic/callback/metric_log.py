@@ -1,25 +1,23 @@
-"""Hands settings and metrics to trackers, see :mod:`torch_rechub.basic.tracking`."""
+"""Passes settings and metrics to loggers, see :mod:`torch_rechub.basic.tracking`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["MetricLog"]
 
 
 class MetricLog(Callback):
-    """Calls ``log_hyperparams`` once, ``log_metrics`` at each check, ``finish`` at the end, on every logger.
+    """Calls ``log_hyperparams`` once, ``log_metrics`` at each record, ``finish`` at the end, on every logger.
 
-    The names are those of the existing package: ``train/loss``, ``learning_rate``, ``val/<metric>``; the step is the check's number,
-    counted from 0. What a logger raises breaks the run off, like an error in any callback, with the logger's class named in a note; the
-    best weights are put back and saved all the same, and every other logger is finished.
+    The names are those of the existing package: ``train/loss``, ``learning_rate``, ``val/<metric>``; the step is the number of
+    the record, counted from 0. An error in a logger ends the run, as an error in any callback does, with the logger's class named in a
+    note. The best weights are restored and saved, and every other logger is finished.
 
     Args:
         loggers: objects with the three methods, see :mod:`torch_rechub.basic.tracking`.
@@ -35,28 +33,21 @@ class MetricLog(Callback):
                 if not callable(getattr(logger, method, None)):
                     raise TypeError(f"model_logger: {logger!r} has no method {method}(). See torch_rechub.basic.tracking.BaseLogger.")
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Training) -> None:
         try:
             self._each("log_hyperparams", trainer.settings())
         except BaseException:
-            self.on_fit_end(trainer)  # who has not begun is not told of the end
+            self.on_fit_end(trainer)  # a callback whose on_fit_begin failed gets no on_fit_end
             raise
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        self._log(trainer)
-
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        if not trainer.validates:
-            self._log(trainer)
-
-    def _log(self, trainer: Trainer) -> None:
+    def on_record(self, trainer: Training) -> None:
         record = trainer.history[-1]
         values = {"train/loss": record["loss"], "learning_rate": record["lr"]}
         values |= {f"val/{name}": value for name, value in trainer.state.metrics.items()}
         self._each("log_metrics", values, step=len(trainer.history) - 1)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
-        with ExitStack() as each:  # one that raises does not keep the others from it
+    def on_fit_end(self, trainer: Training) -> None:
+        with ExitStack() as each:  # all are finished, also where one raises
             for logger in reversed(self.loggers):
                 each.callback(_call, logger, "finish")
 

@@ -1,4 +1,4 @@
-"""NaN and infinities in a loss or gradient: kept away from the weights, counted, and written out."""
+"""NaN and infinities in a loss or gradient: the step is skipped, counted, and its batch is written to a file."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from torch_rechub.basic.batch.parts import Parts
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
+from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage.files import make_folder, write_file
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.torch_private import foreach_norm, sparse_values
 
 __all__ = ["NonFiniteGuard"]
 
@@ -27,23 +25,23 @@ Action = Literal["skip", "rollback", "stop"]
 
 
 class NonFiniteGuard(Callback):
-    """Lets no optimizer step with a NaN or infinite loss or gradient move the weights.
+    """Prevents an optimizer step with a NaN or infinite loss or gradient from changing the weights.
 
-    On a GPU the decision is taken there and read when the next step has been queued, so nothing waits: the gradients of a bad step become
-    zero, which moves no weight under plain SGD; Adam goes on by its momentum alone, as for any step without gradient, and its moments
-    fade by one step. On the CPU, where there is nothing to wait for, the step is left out: weights and moments stay bit for bit. Either
-    way statistics of batch norm and the recorded mean loss stay free of the bad batch, and the step counts as one. The history's
-    ``nonfinite`` is the number of bad steps so far.
+    On the CPU the step is skipped: weights and moments keep their bits. On a GPU the test runs on the device and its result is read after
+    the next step was queued, so that nothing waits: the gradients of a bad step are set to zero. Plain SGD then changes no weight; Adam
+    continues by its momentum, as in any step with a zero gradient. In both cases the statistics of batch norm and the recorded mean loss
+    do not contain the bad batch, and the step counts as one. The history's ``nonfinite`` is the number of bad steps so far.
 
     The batch is written to ``model_path/nonfinite/step-<n>.safetensors``: columns ``x.<name>``, ``y``, ``weight``.
 
     Args:
-        action: "skip" goes on; "rollback" also goes back to the weights and optimizer state of the last check (the last epoch where
-            nothing validates), of which it keeps a copy on the CPU, and multiplies the learning rate by ``factor``; "stop" ends the run.
+        action: "skip" continues; "rollback" also restores the weights and the optimizer state of the last validation (the last epoch
+            where there is no validation), of which it keeps a copy on the CPU, and multiplies the learning rate by ``factor``; "stop"
+            ends the run.
         factor: of the rate at each rollback, in (0, 1].
-        limit: so many bad steps in a row end the run, whatever the action.
-        n_file: so many batches are written at the most.
-        late: read the decision one step late, never waiting for the device; None does so everywhere but on the CPU.
+        limit: number of bad steps in a row that ends the run, with any action.
+        n_file: number of batches written at most.
+        late: read the result one step later, without waiting for the device; None does so everywhere but on the CPU.
 
     Raises:
         ValueError: when an argument is not as above.
@@ -63,39 +61,38 @@ class NonFiniteGuard(Callback):
         if limit < 1 or n_file < 0:
             raise ValueError(f"NonFiniteGuard: limit must be >= 1 and n_file >= 0; got limit={limit!r}, n_file={n_file!r}.")
         self.action, self.factor, self.limit, self.n_file, self.late = action, factor, limit, n_file, late
-        self._start()
+        self._reset()
 
-    def _start(self) -> None:
+    def _reset(self) -> None:
         self.count = 0  # bad steps
         self._last_bad, self._in_a_row = 0, 0
-        self._pending: tuple[_Flag, int, list[Parts]] | None = None  # a step whose decision is not read yet
-        self._batches: list[Parts] = []  # of the present step
+        self._pending: tuple[_Flag, int, list[Any]] | None = None  # a step whose result is not read yet
+        self._batches: list[Any] = []  # of the present step
         self._losses: list[Tensor] = []
         self._before: dict[str, Tensor] = {}
         self._to_roll_back = False
         self._copy_due = self.action == "rollback"
         self._good: dict[str, Any] = {}
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        self._start()
+    def on_fit_begin(self, trainer: Training) -> None:
+        self._reset()
 
-    def on_batch_begin(self, trainer: Trainer) -> None:
+    def on_batch_begin(self, trainer: Training) -> None:
         if self._batches:  # within an accumulated step
             return
-        self._act(trainer)
+        self._roll_back(trainer)
         if self._copy_due:
             self._copy_due = False
             weights = copy_weights(trainer.weights(), into=self._good.get("weights"))
             self._good = {"weights": weights, "optimizer": _on_cpu(trainer.optimizer.state_dict()["state"])}
         self._before = {name: tensor.clone() for name, tensor in _moving(trainer).items()}
 
-    def on_backward_end(self, trainer: Trainer) -> None:
+    def on_backward_end(self, trainer: Training) -> None:
         self._read(trainer)
         state = trainer.state
         assert state.loss is not None
-        assert state.batch_parts is not None
-        batches, losses = [*self._batches, state.batch_parts], [*self._losses, state.loss]
-        grads = [_values(p.grad) for p in trainer.model.parameters() if p.grad is not None]
+        batches, losses = [*self._batches, state.current_batch], [*self._losses, state.loss]
+        grads = [_values(p.grad) for _, p in trainer.named_parameters() if p.grad is not None]
         finite = _all_finite([grad for grad in grads if grad.numel()], losses)
         late = finite.device.type != "cpu" if self.late is None else self.late
         if late:
@@ -111,36 +108,27 @@ class NonFiniteGuard(Callback):
         if not late:
             self._read(trainer)
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Training) -> None:
         state = trainer.state
         if not state.stepped:
-            assert state.batch_parts is not None
             assert state.loss is not None
-            self._batches.append(state.batch_parts)
+            self._batches.append(state.current_batch)
             self._losses.append(state.loss)
             return
         self._batches, self._losses = [], []
-        self._act(trainer)
+        self._roll_back(trainer)
 
-    def on_validation_end(self, trainer: Trainer) -> None:
-        self._note(trainer)
-
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        if not trainer.validates:
-            self._note(trainer)
-
-    def _note(self, trainer: Trainer) -> None:
-        """What a record shows; and the weights are worth a copy if the last step was a good one."""
+    def on_record(self, trainer: Training) -> None:
         self._read(trainer)
-        trainer.history[-1]["nonfinite"] = self.count
-        self._copy_due = self.action == "rollback" and not self._to_roll_back
+        trainer.history.update_last(nonfinite=self.count)
+        self._copy_due = self.action == "rollback" and not self._to_roll_back  # the weights are good if the last step was
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Training) -> None:
         self._read(trainer)
         self._batches, self._losses, self._before, self._good = [], [], {}, {}
 
-    def _read(self, trainer: Trainer) -> None:
-        """Take note of a decision."""
+    def _read(self, trainer: Training) -> None:
+        """Read the result of the pending step."""
         if self._pending is None:
             return
         (flag, step, batches), self._pending = self._pending, None
@@ -150,7 +138,7 @@ class NonFiniteGuard(Callback):
         self._in_a_row = self._in_a_row + 1 if step == self._last_bad + 1 else 1
         self._last_bad = step
         what = f"the loss or a gradient was not finite at step {step}"
-        logger.warning("%s: %s", what, {"skip": "the step is left out", "rollback": "going back", "stop": "stopping"}[self.action])
+        logger.warning("%s: %s", what, {"skip": "the step is skipped", "rollback": "rolling back", "stop": "stopping"}[self.action])
         self._write(trainer, step, batches)
         self._to_roll_back = self.action == "rollback"
         if self.action == "stop":
@@ -158,8 +146,8 @@ class NonFiniteGuard(Callback):
         elif self._in_a_row >= self.limit:
             trainer.request_stop(f"{what}, as in all of the last {self._in_a_row}")
 
-    def _act(self, trainer: Trainer) -> None:
-        """Go back, if that is due: between two steps, when the model holds the training weights."""
+    def _roll_back(self, trainer: Training) -> None:
+        """Roll back where a bad step was read: between two steps, when the model holds the training weights."""
         if not self._to_roll_back:
             return
         self._to_roll_back = False
@@ -168,21 +156,21 @@ class NonFiniteGuard(Callback):
         trainer.load_weights(self._good["weights"])
         trainer.scale_rate(self.factor)
 
-    def _write(self, trainer: Trainer, step: int, batches: list[Parts]) -> None:
+    def _write(self, trainer: Training, step: int, batches: list[Any]) -> None:
         if trainer.output_folder is None or self.count > self.n_file or not batches:
             return
         from safetensors.torch import save
 
         tensors: dict[str, Tensor] = {}
-        for i, parts in enumerate(batches):
+        for i, batch in enumerate(batches):
             prefix = f"{i}." if len(batches) > 1 else ""
-            tensors |= {prefix + name: tensor for name, tensor in _named({"x": parts.x, "y": parts.y, "weight": parts.weight})}
+            tensors |= {prefix + name: tensor for name, tensor in _named(batch)}
         content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
         try:
             folder = make_folder(Path(trainer.output_folder) / "nonfinite")
             write_file(folder / f"step-{step:08d}.safetensors", lambda file: file.write(content))
         except OSError as error:
-            logger.error("the batch of step %d is lost: %s", step, error)
+            logger.error("the batch of step %d was not written: %s", step, error)
 
     def state_dict(self) -> dict[str, Any]:
         pending = None if self._pending is None else [self._pending[0].read(), self._pending[1]]
@@ -200,7 +188,7 @@ class NonFiniteGuard(Callback):
 
 
 class _Flag:
-    """One truth value on its way from the device; reading it waits for no work that was queued after it."""
+    """A truth value that is copied from the device; reading it does not wait for work that was queued later."""
 
     def __init__(self, value: Tensor) -> None:
         self._event = None
@@ -219,21 +207,21 @@ class _Flag:
 
 
 def _values(grad: Tensor) -> Tensor:
-    """The numbers of a gradient: what is changed here is changed in the gradient."""
-    return grad._values() if grad.is_sparse else grad
+    """The numbers of a gradient; a change of them changes the gradient."""
+    return sparse_values(grad) if grad.is_sparse else grad
 
 
 def _all_finite(grads: list[Tensor], losses: list[Tensor]) -> Tensor:
     """Whether all numbers are finite, ``()`` on their device."""
-    largest = torch._foreach_norm(grads, math.inf) if grads else ()
+    largest = foreach_norm(grads, math.inf) if grads else ()
     device = losses[-1].device
     return torch.stack([value.to(device, torch.float32) for value in (*largest, *losses)]).isfinite().all()
 
 
-def _moving(trainer: Trainer) -> dict[str, Tensor]:
-    """What a forward pass changes besides gradients: statistics of batch norm, and the sums of the mean loss."""
-    buffers = {name: buffer for name, buffer in trainer.model.named_buffers() if buffer.is_floating_point() or buffer.dim() == 0}
-    return buffers | {f"mean_loss.{name}": total for name, total in trainer.mean_loss.state_dict().items()}
+def _moving(trainer: Training) -> dict[str, Tensor]:
+    """What a training step changes besides weights and gradients: statistics of batch norm, and the sums of the mean loss."""
+    buffers = {name: buffer for name, buffer in trainer.named_buffers() if buffer.is_floating_point() or buffer.dim() == 0}
+    return buffers | {f"mean_loss.{name}": total for name, total in trainer.loss_sums().items()}
 
 
 def _on_cpu(tree: Any) -> Any:
@@ -246,12 +234,14 @@ def _on_cpu(tree: Any) -> Any:
 
 
 def _named(tree: Any, name: str = "") -> list[tuple[str, Tensor]]:
-    """The tensors of a batch, by the names on the way to them."""
+    """The tensors of a batch, named by the keys that lead to them."""
     if isinstance(tree, Tensor):
         return [(name, tree)]
     below: Any = ()
     if isinstance(tree, Mapping):
         below = tree.items()
+    elif hasattr(tree, "_asdict"):
+        below = tree._asdict().items()
     elif isinstance(tree, list | tuple):
         below = enumerate(tree)
-    return [found for key, value in below for found in _named(value, f"{name}.{key}" if name else str(key))]
+    return [entry for key, value in below for entry in _named(value, f"{name}.{key}" if name else str(key))]

@@ -1,24 +1,22 @@
-"""What a person sees while a model trains: a bar in a terminal or a notebook, a line a check in a log file."""
+"""Progress on the screen: a bar in a terminal or a notebook, one line per record in a log file."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["Progress", "describe_record"]
 
 
 class Progress(Callback):
-    """A progress bar by ``tqdm``, and one line for each check; where nobody can see a bar (a log file), the lines alone.
+    """A progress bar by ``tqdm``, and one line per record; where the output is not a terminal (a log file), the lines only.
 
     Args:
-        seconds: the bar's loss is read at most this often, since reading it makes a GPU wait.
+        seconds: least time between two readings of the loss for the bar, since each reading synchronizes a GPU.
     """
 
     part_of_run = False
@@ -29,28 +27,26 @@ class Progress(Callback):
         self._bar: Any = None
         self._next_loss = 0.0
 
-    def on_batch_begin(self, trainer: Trainer) -> None:
-        if self._bar is None:  # at an epoch's first batch, or at the first one of a run that goes on
+    def on_batch_begin(self, trainer: Training) -> None:
+        if self._bar is None:  # at the first batch of an epoch or of a resumed run
             from tqdm.auto import tqdm
 
             title, state = f"epoch {trainer.state.epoch + 1}/{trainer.n_epoch}", trainer.state
             self._bar = tqdm(total=state.n_batch, initial=state.batch, desc=title, unit="batch", leave=False, mininterval=0.2, disable=None)
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: Training) -> None:
         self._bar.update()
         if not self._bar.disable and time.monotonic() > self._next_loss and trainer.state.loss is not None:
             self._bar.set_postfix(loss=f"{trainer.state.loss.item():.4f}")
             self._next_loss = time.monotonic() + self.seconds
 
-    def on_validation_end(self, trainer: Trainer) -> None:
+    def on_record(self, trainer: Training) -> None:
         self._write(describe_record(trainer.history[-1]))
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Training) -> None:
         self._close()
-        if not trainer.validates:
-            self._write(describe_record(trainer.history[-1]))
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Training) -> None:
         self._close()
         if trainer.state.stop_reason:
             self._write(f"stopped: {trainer.state.stop_reason}")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch_rechub.basic.callback.base import Callback
+from torch_rechub.basic.callback.training import Training
 from torch_rechub.types import FilePath
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
 
 __all__ = ["Report"]
 
@@ -17,10 +14,10 @@ __all__ = ["Report"]
 class Report(Callback):
     """Writes ``trainer.report(path)`` at the end of ``fit``, on every way out: curves, decisions, settings, environment, the reason.
 
-    One file with nothing from outside: it opens from disk, in a mail, on a phone. It is written after everybody else has decided and saved.
+    The file needs nothing from outside: it opens from disk, in a mail, on a phone. It is written after all other callbacks.
 
     Args:
-        path: where; a relative path lies in ``model_path``, or in the working folder where that is None.
+        path: the file; a relative path is below ``model_path``, or in the working folder where that is None.
 
     Raises:
         OSError: naming the file that cannot be written.
@@ -35,7 +32,7 @@ class Report(Callback):
     def __init__(self, path: FilePath = "report.html") -> None:
         self.path = Path(path)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Training) -> None:
         trainer.report(Path(trainer.model_path or ".") / self.path)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Copies of weights that later steps cannot touch."""
+"""Copies of weights that later steps do not change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from torch_rechub.torch_private import with_metadata_of
+
 __all__ = ["copy_weights"]
 
 
@@ -16,20 +18,20 @@ def copy_weights(weights: Any, into: Any = None) -> Any:
 
     Args:
         weights: what to copy.
-        into: an earlier copy of the same keys and shapes, whose memory is used again.
+        into: an earlier copy with the same keys and shapes, whose memory is reused.
 
     Example:
         >>> import torch
         >>> w = {"w": torch.ones(2)}
-        >>> kept = copy_weights(w)
+        >>> copied = copy_weights(w)
         >>> _ = w["w"].zero_()
-        >>> kept["w"]
+        >>> copied["w"]
         tensor([1., 1.])
     """
     if not isinstance(weights, Mapping):
         return copy.deepcopy(weights)
     buffers: Mapping[str, Any] = into if isinstance(into, Mapping) else {}
-    return {name: _copy(value, buffers.get(name)) for name, value in weights.items()}
+    return with_metadata_of(weights, {name: _copy(value, buffers.get(name)) for name, value in weights.items()})
 
 
 def _copy(value: Any, buffer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The facts of a run, for callbacks to read."""
+"""The facts of a run, for callbacks to read, and what callbacks request."""
 
 from __future__ import annotations
 
@@ -9,70 +9,74 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
-from torch_rechub.basic.batch.parts import Parts
+from torch_rechub.basic.callback.history import History
 
-__all__ = ["Paused", "Phase", "Requests", "TrainerState"]
+__all__ = ["Phase", "Requests", "TrainerState"]
 
 Phase: TypeAlias = Literal["idle", "wait", "train", "validate", "decide", "save"]
 
 
 @dataclass
 class TrainerState:
-    """Where a run stands. Callbacks read it; only ``is_best`` is theirs to set, when they decide on a check."""
+    """The position of a run and what its last batch and validation gave. Callbacks read it; the training loop writes it."""
 
+    history: History = field(default_factory=History, repr=False)
     phase: Phase = "idle"
     epoch: int = 0  # epochs finished; the present one, counted from 0
-    in_epoch: bool = False  # whether an epoch was begun and not ended
-    batch: int = 0  # batches read in this epoch
+    in_epoch: bool = False  # whether an epoch has begun and not ended
+    batch: int = 0  # batches trained on in this epoch
     n_batch: int | None = None  # batches of an epoch; None where the loader does not know
     step: int = 0  # optimizer steps
     epoch_step: int = 0  # optimizer steps in this epoch
+    epoch_done: bool = False  # whether all batches of this epoch have been trained on
     stepped: bool = False  # whether the last batch ended in an optimizer step
     rows: int = 0  # rows trained on
-    check: int = 0  # checks done
-    checked_at: int = -1  # the step of the last check
-    check_due: bool = False  # whether a check within the epoch was begun and not ended
-    loss: Tensor | None = None  # of the last batch, on the device
-    batch_parts: Parts | None = None  # the last batch, on the device
-    metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last check
-    predictions: Mapping[str, Tensor] | None = None  # of the last check: y_true, y_pred, ..., where a callback needs them
-    is_best: bool = False  # whether the last check is the best so far
-    stop_reason: str | None = None
-    exception: BaseException | None = None
-    at_rest: bool = False  # between two optimizer steps, with no check half done: where a run can be saved to go on
-    epoch_random: dict[str, Any] | None = None  # the random states in which the epoch began, for a foreign loader
-    read_random: dict[str, Any] | None = None  # and in which the batch that was read ahead was drawn
+    n_validation: int = 0  # validations done
+    validated_at: int = -1  # the step of the last validation
+    validation_pending: bool = False  # whether a validation within the epoch has begun and not ended
+    loss: Tensor | None = None  # of the present optimizer step so far, on the device
+    current_batch: Any = None  # on the device; known from on_batch_begin to on_batch_end
+    metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last validation
+    predictions: Mapping[str, Tensor] | None = None  # of the last validation: y_true, y_pred, ..., where a callback needs them
+    exception: BaseException | None = None  # what ended the run, until fit returns
+    failure: str | None = None  # the same in words, kept after fit
+    paused: bool = False  # whether the run ended where it can be resumed
     started: float = field(default_factory=time.monotonic)
 
     def begin_epoch(self) -> None:
-        """Nothing of the epoch has been read yet."""
-        self.in_epoch, self.batch, self.epoch_step = True, 0, 0
-        self.epoch_random = self.read_random = None
+        """Start a new epoch at its first batch."""
+        self.in_epoch, self.batch, self.epoch_step, self.epoch_done = True, 0, 0, False
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last validation is the best so far; known when ``on_new_best`` and ``on_validation_end`` are called."""
+        return bool(len(self.history) and self.history[-1].get("is_best"))
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why training stopped, or None."""
+        return self.history.stop_reason
 
     @property
     def seconds(self) -> float:
-        """Elapsed wall time of the run."""
+        """Elapsed wall time of the run, in seconds."""
         return time.monotonic() - self.started
 
 
 @dataclass
 class Requests:
-    """What callbacks asked for; the loop reads it between two optimizer steps, in one place."""
+    """What callbacks requested since the last optimizer step; the loop reads it in one place."""
 
     stop: str | None = None
     pause: str | None = None
-    then: BaseException | None = None  # what to raise when a paused run has been saved
+    then: BaseException | None = None  # what fit raises after a paused run has been saved
     save: str | None = None
     validation: bool = False
 
     def __bool__(self) -> bool:
-        return any(getattr(self, own.name) for own in fields(self))
+        return any(getattr(self, each.name) for each in fields(self))
 
-    def take(self, wishes: Requests) -> None:
-        """Add somebody's wishes; the first one of a kind is kept."""
-        for own in fields(self):
-            setattr(self, own.name, getattr(self, own.name) or getattr(wishes, own.name))
-
-
-class Paused(BaseException):
-    """Leaves the loop where nothing is half done: while it waits for data, or in a check, which is done again later."""
+    def merge(self, other: Requests) -> None:
+        """Add the requests of another process; the first one of each kind is kept."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) or getattr(other, each.name))

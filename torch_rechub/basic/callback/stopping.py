@@ -1,5 +1,5 @@
 """An old import path: the parts of early stopping are in :mod:`torch_rechub.basic.callback.early_stopping`."""
 
-from torch_rechub.basic.callback.early_stopping import Check, Place, StopReason, one_epoch_overfitting
+from torch_rechub.basic.callback.early_stopping import Decision, Position, StopReason, one_epoch_overfitting
 
-__all__ = ["Check", "Place", "StopReason", "one_epoch_overfitting"]
+__all__ = ["Decision", "Position", "StopReason", "one_epoch_overfitting"]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
 
 from torch_rechub.basic.callback.averaged_weights import AveragedWeights
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["SWA"]
 
@@ -18,15 +15,16 @@ class SWA(AveragedWeights):
 
     Stochastic weight averaging (Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, *Averaging Weights Leads to Wider Optima and Better
     Generalization*, UAI 2018, Algorithm 1), to be used with a constant or cyclic rate. Deviations: the mean is over every step, not over
-    one a cycle; embedding tables enter it at checks, counted by the steps since the last one; the statistics of batch norm are averaged
-    with the weights instead of being computed again in a pass over the data. Checks before ``start_epoch`` measure the plain weights, and
-    the best check wins, of whichever kind it is. It takes the memory of one more copy of the weights.
+    one a cycle; embedding tables enter it at validations, weighted by the steps since the last
+    one; the statistics of batch norm are averaged
+    with the weights instead of being computed again in a pass over the data. Validations before ``start_epoch`` measure the plain weights,
+    and the best validation counts, averaged or not. It takes the memory of one more copy of the weights.
 
     Args:
         start_epoch: epochs that are trained before averaging begins, at least 0.
 
     Raises:
-        ValueError: when ``start_epoch`` is no whole number >= 0.
+        ValueError: when ``start_epoch`` is not a whole number >= 0.
 
     Example:
         >>> SWA(start_epoch=5).kept(before=3, now=4)
@@ -40,10 +38,10 @@ class SWA(AveragedWeights):
         super().__init__()
 
     def kept(self, before: int, now: int) -> float:
-        """All steps count alike."""
+        """Every step has equal weight."""
         return before / now
 
-    def averages_now(self, trainer: Trainer) -> bool:
+    def averages_now(self, trainer: Training) -> bool:
         """Whether ``start_epoch`` epochs have been trained."""
         return trainer.state.epoch >= self.start_epoch
 

@@ -1,16 +1,14 @@
-"""A limit to the time that a run takes, with time left to save."""
+"""A limit on the wall time of a run, with time reserved to save."""
 
 from __future__ import annotations
 
 import math
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["TimeLimit"]
 
@@ -18,15 +16,15 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class TimeLimit(Callback):
-    """Ends a run before a wall time is over, at a place where it can be gone on with by ``fit(..., resume="auto")``.
+    """Ends a run before a wall time is over, where it can be resumed by ``fit(..., resume="auto")``.
 
-    The run ends at the first optimizer step after which there would not be time for a check as long as the longest so far (its saves
-    included), another step as long as the last, and ``margin``. Time counts from the beginning of this ``fit``: a job that is resumed has
-    a new limit of its own. With ``total=True`` the earlier parts of a resumed run count as well.
+    The run ends at the first optimizer step after which there would not be time for a validation and a save as long as the longest so far,
+    another step as long as the last, and ``margin``. Time counts from the beginning of this ``fit``: a resumed run has a new limit. With
+    ``total=True`` the earlier parts of a resumed run count as well.
 
     Args:
         limit: seconds, or words as "2h30m", "90s", "1d 12h".
-        margin: likewise; kept free for the last save.
+        margin: likewise; time reserved for the last save.
         total: count the earlier parts of a resumed run.
 
     Raises:
@@ -42,27 +40,31 @@ class TimeLimit(Callback):
         if not self.limit > self.margin:
             raise ValueError(f"TimeLimit: margin must be below limit; got margin={margin!r}, limit={limit!r}. Give margin=0 for none.")
         self._began = self._mark = time.monotonic()
-        self._earlier = self._longest_check = self._used = 0.0
+        self._earlier = self._longest_validation = self._longest_save = self._used = 0.0
 
     @property
     def seconds(self) -> float:
-        """What has been used of the limit."""
+        """Seconds used of the limit."""
         return time.monotonic() - self._began + (self._earlier if self.total else 0.0)
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Training) -> None:
         self._began = self._mark = time.monotonic()
-        self._earlier = self._longest_check = self._used = 0.0
+        self._earlier = self._longest_validation = self._longest_save = self._used = 0.0
 
-    def on_batch_end(self, trainer: Trainer) -> None:
-        needed = self.margin + self._longest_check + self._lap()
+    def on_batch_end(self, trainer: Training) -> None:
+        needed = self.margin + self._longest_validation + self._longest_save + self._lap()
         if trainer.state.stepped and self.seconds + needed >= self.limit:
             trainer.request_pause(f"the time limit of {_words(self.limit)} is near")
 
-    def on_validation_begin(self, trainer: Trainer) -> None:
+    def on_validation_begin(self, trainer: Training) -> None:
         self._mark = time.monotonic()
 
-    def on_check_end(self, trainer: Trainer) -> None:
-        self._longest_check = max(self._longest_check, self._lap())
+    def on_record(self, trainer: Training) -> None:
+        if trainer.validates:
+            self._longest_validation = max(self._longest_validation, self._lap())
+
+    def on_save(self, trainer: Training) -> None:
+        self._longest_save = max(self._longest_save, self._lap())
 
     def _lap(self) -> float:
         """The time since the last call."""
@@ -71,11 +73,11 @@ class TimeLimit(Callback):
         return self._mark - before
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._used, "longest_check": self._longest_check}
+        return {"seconds": self._used, "longest_validation": self._longest_validation, "longest_save": self._longest_save}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._earlier = self._used = state["seconds"]
-        self._longest_check = state["longest_check"]
+        self._longest_validation, self._longest_save = state["longest_validation"], state["longest_save"]
         self._began = time.monotonic()
 
     def __repr__(self) -> str:
@@ -86,8 +88,8 @@ def _seconds(name: str, given: float | str) -> float:
     """A time in seconds."""
     if isinstance(given, str):
         parts = re.findall(r"([\d.]+)\s*([dhms])", given.lower())
-        whole = re.fullmatch(r"\s*(?:\d+(?:\.\d+)?\s*[dhms]\s*)+", given.lower())
-        given = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else math.nan
+        complete = re.fullmatch(r"\s*(?:\d+(?:\.\d+)?\s*[dhms]\s*)+", given.lower())
+        given = sum(float(number) * _UNITS[unit] for number, unit in parts) if complete else math.nan
     if isinstance(given, bool) or not (given >= 0 and math.isfinite(given)):
         raise ValueError(f"TimeLimit: {name} must be seconds >= 0, or words such as '2h30m' or '90s'; got {given!r}.")
     return float(given)

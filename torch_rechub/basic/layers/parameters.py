@@ -8,15 +8,14 @@ from torch import nn
 
 from torch_rechub.basic.layers.table import EmbeddingTable
 
-__all__ = ["split_parameters", "table_names"]
+__all__ = ["split_parameters", "table_weights"]
 
 _TABLES = (EmbeddingTable, nn.Embedding, nn.EmbeddingBag)
 
 
-def table_names(model: nn.Module) -> set[str]:
-    """The names, as in ``model.named_parameters()``, of the weights of :class:`EmbeddingTable` and of torch's embeddings."""
-    table_ids = {id(weight) for module in model.modules() if isinstance(module, _TABLES) for weight in module.parameters(recurse=False)}
-    return {name for name, weight in model.named_parameters() if id(weight) in table_ids}
+def table_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of a model's embedding tables: ours and torch's."""
+    return [weight for module in model.modules() if isinstance(module, _TABLES) for weight in module.parameters(recurse=False)]
 
 
 def split_parameters(model: nn.Module) -> list[dict[str, Any]]:
@@ -29,7 +28,7 @@ def split_parameters(model: nn.Module) -> list[dict[str, Any]]:
         >>> [(group["name"], len(group["params"])) for group in split_parameters(model)]
         [('embedding', 1), ('dense', 2)]
     """
-    tables = table_names(model)
-    embedding = [weight for name, weight in model.named_parameters() if name in tables]
-    dense = [weight for name, weight in model.named_parameters() if name not in tables]
+    tables = {id(weight) for weight in table_weights(model)}
+    embedding = [weight for weight in model.parameters() if id(weight) in tables]
+    dense = [weight for weight in model.parameters() if id(weight) not in tables]
     return [{"params": embedding, "name": "embedding"}, {"params": dense, "name": "dense"}]

@@ -2,6 +2,16 @@
 
 from torch_rechub.basic.loss_func.contrastive import InBatchNCELoss, NCELoss
 from torch_rechub.basic.loss_func.pairwise import BPRLoss, HingeLoss
+from torch_rechub.basic.loss_func.prediction_loss import carry_logits, logits_of, prediction_loss
 from torch_rechub.basic.loss_func.regularization import RegularizationLoss
 
-__all__ = ["BPRLoss", "HingeLoss", "InBatchNCELoss", "NCELoss", "RegularizationLoss"]
+__all__ = [
+    "BPRLoss",
+    "HingeLoss",
+    "InBatchNCELoss",
+    "NCELoss",
+    "RegularizationLoss",
+    "carry_logits",
+    "logits_of",
+    "prediction_loss",
+]

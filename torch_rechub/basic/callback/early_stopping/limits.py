@@ -1,4 +1,4 @@
-"""Values at which a run ends at once: one good enough, and one too bad to go on."""
+"""Values at which a run ends at once: one that is good enough, and one that is too bad."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """A target, which is reached by a finite value as good as it, and a limit, which is passed by a value worse than it.
+    """A target and a limit of divergence.
 
-    NaN reaches and passes nothing; an infinity on the bad side has passed any limit.
+    NaN never reaches the target and never passes the limit. An infinity on the bad side passes any limit.
 
     Args:
         target: stop when the value is as good as this or better.
@@ -38,10 +38,10 @@ class Limits:
                 object.__setattr__(self, name, finite(name, getattr(self, name)))
 
     def check(self, mode: Literal["max", "min"]) -> None:
-        """Refuse limits that leave no room between them.
+        """Refuse a target that is not better than the limit of divergence.
 
         Raises:
-            ValueError: when the target is not better than the limit of divergence.
+            ValueError: naming both.
         """
         if self.target is None or self.divergence is None:
             return
@@ -53,7 +53,7 @@ class Limits:
             )
 
     def reached(self, value: float, mode: Literal["max", "min"], ignored: bool = False) -> tuple[StopReason, str] | None:
-        """Why to stop at ``value``, also in words, or None; divergence is not looked for in a check that is ignored."""
+        """The reason to stop at ``value`` and its sentence, or None; divergence does not count in a validation that is ignored."""
         if self.target is not None and math.isfinite(value) and _gain(value, self.target, mode) >= 0:
             return StopReason.TARGET, f"target {self.target:g} reached: {value:.6g}"
         if self.divergence is not None and not ignored and _gain(value, self.divergence, mode) < 0:

@@ -1,11 +1,11 @@
-"""The meaningful best: the reference that a check must beat to count, and how long none has."""
+"""The meaningful best: the reference that a validation must beat to count, and how long none has."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Literal
 
-from torch_rechub.basic.callback.early_stopping.patience import Patience, Place
+from torch_rechub.basic.callback.early_stopping.patience import Patience, Position
 from torch_rechub.basic.callback.early_stopping.reason import StopReason
 from torch_rechub.basic.callback.early_stopping.significance import Significance
 
@@ -13,19 +13,19 @@ __all__ = ["Meaningful"]
 
 
 class Meaningful:
-    """What patience counts from.
+    """The reference that patience counts from.
 
     Args:
         patience: how long to wait.
         margin: how much better than the reference a value must be.
-        start_from: so many first checks are ignored; patience counts from the last of them.
+        start_from: number of first validations that are ignored; patience counts from the last of them.
         baseline: the first reference; None takes the first finite value.
         significance: a test that a better value must pass as well.
 
     Attributes:
         reference: the value to beat.
-        trial_counter: checks in a row that did not.
-        since: the place from which patience counts.
+        trial_counter: validations in a row that did not beat it.
+        since: the position from which patience counts.
     """
 
     def __init__(
@@ -36,32 +36,32 @@ class Meaningful:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every check."""
-        self.reference, self.trial_counter, self.since = self.baseline, 0, Place()
+        """Forget all validations."""
+        self.reference, self.trial_counter, self.since = self.baseline, 0, Position()
         if self.significance is not None:
             self.significance.reference = None
 
-    def judge(self, value: float, mode: Literal["max", "min"], n_before: int, place: Place, rows: Any) -> tuple[bool, str]:
+    def judge(self, value: float, mode: Literal["max", "min"], n_before: int, position: Position, rows: Any) -> tuple[bool, str]:
         """Move the reference and the counter.
 
         Args:
-            value: of the present check.
+            value: of the present validation.
             mode: where the best lies.
-            n_before: checks before this one.
-            place: where the run is.
-            rows: of the check, where significance is asked for.
+            n_before: number of validations before this one.
+            position: where the run is.
+            rows: the validation's rows, where significance is tested.
 
         Returns:
             Whether it was an improvement, and why.
         """
         if n_before < self.start_from:
-            self.since = place
-            return False, f"ignored: check {n_before + 1} of the first {self.start_from}"
+            self.since = position
+            return False, f"ignored: validation {n_before + 1} of the first {self.start_from}"
         counted, reason = self._improved(value, mode, rows)
         if counted:
-            self.reference, self.trial_counter, self.since = value, 0, place
+            self.reference, self.trial_counter, self.since = value, 0, position
             if self.significance is not None:
-                self.significance.keep(rows)
+                self.significance.set_reference(rows)
         else:
             self.trial_counter += 1
         return counted, reason
@@ -78,22 +78,27 @@ class Meaningful:
             return False, f"not better than {self.reference:.6g}{margin}"
         if self.significance is None or self.significance.reference is None:
             return True, f"better than {self.reference:.6g}"
-        sure, p = self.significance.better(rows)
-        return sure, f"better than {self.reference:.6g}, {'' if sure else 'not '}significantly ({p})"
+        significant, p = self.significance.is_better(rows)
+        return significant, f"better than {self.reference:.6g}, {'' if significant else 'not '}significantly ({p})"
 
-    def exhausted(self, place: Place) -> tuple[StopReason, str] | None:
-        """That patience has run out, also in words, or None."""
-        if not self.trial_counter or not self.patience.over(self.trial_counter, self.since, place):
+    def epoch_ended(self, last: Position, end: Position) -> None:
+        """Count from the ``end`` of an epoch where the ``last`` validation turned out to be at its end."""
+        if self.since == last:
+            self.since = end
+
+    def exhausted(self, position: Position) -> tuple[StopReason, str] | None:
+        """The reason to stop and its sentence where patience has run out; None otherwise."""
+        if not self.trial_counter or not self.patience.is_over(self.trial_counter, self.since, position):
             return None
-        return StopReason.PATIENCE, f"no improvement in {self.patience.spent(self.trial_counter)}"
+        return StopReason.PATIENCE, f"no improvement in {self.patience.passed(self.trial_counter)}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that was learned from the checks."""
+        """Everything that was learned from the validations."""
         rows = None if self.significance is None else self.significance.reference
         return {"reference": self.reference, "trial_counter": self.trial_counter, "since": list(self.since), "rows": rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what :meth:`state_dict` gave."""
-        self.reference, self.trial_counter, self.since = state["reference"], state["trial_counter"], Place(*state["since"])
+        """Restore what :meth:`state_dict` gave."""
+        self.reference, self.trial_counter, self.since = state["reference"], state["trial_counter"], Position(*state["since"])
         if self.significance is not None:
             self.significance.reference = state["rows"]

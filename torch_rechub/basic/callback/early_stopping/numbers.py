@@ -1,4 +1,4 @@
-"""Numbers that callers give, read strictly."""
+"""Conversion of the numbers that callers give."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["finite", "number", "whole_number"]
 
 
 def number(value: Any, name: str = "the monitored value") -> float:
-    """One number, of whatever kind.
+    """One number of any numeric type.
 
     Raises:
         TypeError: naming what came.
@@ -27,22 +27,22 @@ def finite(name: str, value: Any) -> float:
     Raises:
         TypeError, ValueError: naming what came.
     """
-    found = number(value, name)
-    if not math.isfinite(found):
+    converted = number(value, name)
+    if not math.isfinite(converted):
         raise ValueError(f"EarlyStopper: {name} must be finite; got {value!r}.")
-    return found
+    return converted
 
 
 def whole_number(name: str, value: Any, least: int, instead: str = "") -> int:
-    """An integer of at least ``least``; a bool is none.
+    """An integer of at least ``least``; a bool is refused.
 
     Raises:
-        TypeError, ValueError: naming what came, and what else there is.
+        TypeError, ValueError: naming what came, and the alternatives.
     """
     try:
-        found = operator.index(value)
+        integer = operator.index(value)
     except TypeError:
         raise TypeError(f"EarlyStopper: {name} must be an integer >= {least}; got {value!r}.{instead}") from None
-    if isinstance(value, bool) or found < least:
+    if isinstance(value, bool) or integer < least:
         raise ValueError(f"EarlyStopper: {name} must be an integer >= {least}; got {value!r}.{instead}")
-    return found
+    return integer

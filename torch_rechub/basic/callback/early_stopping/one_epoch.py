@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from torch_rechub.basic.callback.history import History
+__all__ = ["Fall", "one_epoch_overfitting"]
 
-__all__ = ["Fall", "fall_of", "one_epoch_overfitting"]
-
-FALL = 0.002  # of the best value's size: a clear margin for AUC and log loss, well above what checks differ by
+FALL = 0.002  # of the best value's size: a clear margin for AUC and log loss, well above the noise between validations
 JUMP = 0.01  # of the training loss
 
 
 class Fall(NamedTuple):
-    """The checks on both sides of the second epoch's start."""
+    """The validations before and after the start of the second epoch."""
 
     best: float
     before: float
@@ -40,16 +37,16 @@ class Fall(NamedTuple):
 def one_epoch_overfitting(
     epochs: Sequence[int], values: Sequence[float], losses: Sequence[float], mode: Literal["max", "min"]
 ) -> Fall | None:
-    """Whether a run that found no improvement any more shows the phenomenon, and where.
+    """Whether a run without further improvement shows the phenomenon, and where.
 
-    It does when its best check lies in epoch 1, when the first check of epoch 2 is worse than both that and the last check of epoch 1 by
-    more than 0.2 % of the best value, and when the mean training loss up to that check is lower than before by more than 1 %. The
-    paper gives no thresholds; these are ours.
+    It does when its best validation lies in epoch 1, when the first validation of epoch 2 is worse than both that and the last validation
+    of epoch 1 by more than 0.2 % of the best value, and when the mean training loss up to that validation is lower than before by more
+    than 1 %. The paper gives no thresholds; these are ours.
 
     Args:
-        epochs: the epoch of each check, counted from 1.
-        values: the monitored value of each check.
-        losses: the mean training loss between the check before and each check.
+        epochs: the epoch of each validation, counted from 1.
+        values: the monitored value of each validation.
+        losses: the mean training loss between the previous validation and each validation.
         mode: where the best value lies.
 
     Returns:
@@ -71,8 +68,3 @@ def one_epoch_overfitting(
     fell = sign * (values[before] - values[after]) > FALL * abs(values[best])  # the best is at least as good as the one before
     jumped = losses[before] - losses[after] > JUMP * abs(losses[before])
     return Fall(values[best], values[before], values[after], losses[before], losses[after]) if fell and jumped else None
-
-
-def fall_of(history: History, values: Sequence[float], mode: Literal["max", "min"]) -> Fall | None:
-    """:func:`one_epoch_overfitting` of a run whose checks had ``values``."""
-    return one_epoch_overfitting(history["epoch"], values, history["loss"], mode)

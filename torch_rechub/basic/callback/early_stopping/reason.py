@@ -27,7 +27,7 @@ class StopReason(Enum):
 
 
 _MEANINGS = {
-    StopReason.PATIENCE: "No improvement came for as long as patience allows.",
+    StopReason.PATIENCE: "There was no improvement for as long as patience allows.",
     StopReason.ONE_EPOCH_OVERFITTING: "Patience ran out because validation fell as soon as the second epoch began.",
     StopReason.TARGET: "The target was reached.",
     StopReason.DIVERGENCE: "The monitored value was worse than the limit given as divergence.",

@@ -1,38 +1,37 @@
-"""Whether a check is better than an earlier one beyond chance: a paired test of two AUCs on the same rows."""
+"""Whether a validation is significantly better than an earlier one: a paired test of two AUCs on the same rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_rechub.basic.callback.early_stopping.numbers import finite
+from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.bootstrap import grouped_bootstrap_test
 from torch_rechub.basic.metric.delong import DeLongResult, delong_test
 
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
-
 __all__ = ["Significance"]
 
-Rows = dict[str, Tensor]
+Columns = dict[str, Tensor]
 
 
 class Significance:
-    """Compares a check's predictions with those of the meaningful best, which it keeps.
+    """Compares a validation's predictions with those of the meaningful best, which it stores.
 
-    The test is two-sided, as it is published; an improvement is a p-value below ``alpha`` with the difference on the good side. So a
-    check that is no better passes with probability ``alpha / 2`` at most: for one look and independent rows (or groups).
+    The test is two-sided, as published. An improvement is a p-value below ``alpha`` with a positive difference. A validation that is
+    not better therefore passes with probability at most ``alpha / 2``, for one comparison and independent rows (or groups).
 
     Args:
         alpha: level of the two-sided test, between 0 and 1.
-        groups: a column of the validation rows whose equal values cluster, such as the user; then the bootstrap over groups decides.
+        groups: a column of the validation rows whose equal values depend on each other, such as the user; then the bootstrap over groups
+            decides.
 
     Raises:
-        TypeError, ValueError: when ``alpha`` is no level.
+        TypeError, ValueError: when ``alpha`` does not lie between 0 and 1.
     """
 
     def __init__(self, alpha: float = 0.05, groups: str | None = None) -> None:
@@ -40,23 +39,23 @@ class Significance:
         if not 0 < self.alpha < 1:
             raise ValueError(f"EarlyStopper: alpha must lie between 0 and 1; got {alpha!r}.")
         self.groups = groups
-        self.reference: Rows | None = None
+        self.reference: Columns | None = None
 
-    def check(self, trainer: Trainer, monitor: str | None) -> None:
-        """Refuse to watch anything but the AUC.
+    def check(self, trainer: Training, monitor: str | None) -> None:
+        """Refuse any monitored metric but the AUC.
 
         Raises:
             ValueError: naming the metric.
         """
-        metric = trainer.scoring.of(monitor)
+        metric = trainer.metric(monitor)
         if not isinstance(metric, AUC):
             raise ValueError(
                 f"EarlyStopper: min_delta='significant' tests the AUC; the monitored metric is {metric.name!r}. Monitor 'auc', or "
                 "give min_delta as a number."
             )
 
-    def rows(self, y_true: Any, y_pred: Any, groups: Any) -> Rows:
-        """One check's rows, in copies on the CPU.
+    def rows(self, y_true: Any, y_pred: Any, groups: Any) -> Columns:
+        """The rows of one validation, in copies on the CPU.
 
         Raises:
             ValueError: when a part is missing, or the rows are not those of the reference.
@@ -72,24 +71,24 @@ class Significance:
         before = self.reference
         if len(rows["y_true"]) != len(rows["y_pred"]) or (before is not None and not torch.equal(rows["y_true"], before["y_true"])):
             raise ValueError(
-                "EarlyStopper: min_delta='significant' needs the same validation rows in the same order at each check; their labels "
-                "differ from those before. Give a validation loader that does not shuffle."
+                "EarlyStopper: min_delta='significant' needs the same validation rows in the same order at each validation; their labels "
+                "differ from those before. Use a validation loader that does not shuffle."
             )
         return rows
 
     def rows_of(self, predictions: Mapping[str, Tensor] | None) -> dict[str, Any]:
-        """The arguments of ``stop_training`` from what a trainer kept of its last check.
+        """The arguments of ``stop_training``, from the predictions of a trainer's last validation.
 
         Raises:
-            ValueError: when the rows are weighted, which neither test knows.
+            ValueError: when the rows are weighted, which neither test supports.
         """
         assert predictions is not None
         if "weight" in predictions:
-            raise ValueError("EarlyStopper: min_delta='significant' knows no row weights: leave them out of the validation data.")
+            raise ValueError("EarlyStopper: min_delta='significant' does not support row weights: leave them out of the validation data.")
         groups = None if self.groups is None else predictions[self.groups]
         return {"y_true": predictions["y_true"], "y_pred": predictions["y_pred"], "groups": groups}
 
-    def test(self, rows: Rows) -> DeLongResult:
+    def test(self, rows: Columns) -> DeLongResult:
         """The present rows against the reference's."""
         assert self.reference is not None
         y, now, before = (column.numpy() for column in (rows["y_true"], rows["y_pred"], self.reference["y_pred"]))
@@ -97,12 +96,12 @@ class Significance:
             return delong_test(y, now, before)
         return grouped_bootstrap_test(y, now, before, rows["groups"].numpy())
 
-    def better(self, rows: Rows) -> tuple[bool, str]:
-        """Whether ``rows`` are better than the reference beyond chance, and the p-value in words."""
+    def is_better(self, rows: Columns) -> tuple[bool, str]:
+        """Whether ``rows`` are significantly better than the reference, and the p-value in words."""
         result = self.test(rows)
         significant = result.p_value < self.alpha and result.difference > 0
         return significant, f"p = {result.p_value:.3g}"
 
-    def keep(self, rows: Rows) -> None:
+    def set_reference(self, rows: Columns) -> None:
         """Make ``rows`` the reference."""
         self.reference = {name: rows[name] for name in ("y_true", "y_pred")}

@@ -1,4 +1,4 @@
-"""Settings that are good alone and mean nothing together."""
+"""Settings that cannot be combined."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def check_together(several: bool, significant: bool, mode: Literal["max", "min"]
     """Refuse such settings of an ``EarlyStopper``.
 
     Args:
-        several: whether a weighted sum of metrics is watched.
+        several: whether a weighted sum of metrics is monitored.
         significant: whether an improvement must be significant.
-        mode: as given; None where it is yet to be known.
+        mode: as given; None where it is not known yet.
         groups: the column of the groups.
         limits: target and divergence.
 

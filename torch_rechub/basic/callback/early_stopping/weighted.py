@@ -1,14 +1,12 @@
-"""Several metrics watched as one: their weighted sum."""
+"""Several metrics monitored as one: their weighted sum."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_rechub.basic.callback.early_stopping.numbers import finite, number
-
-if TYPE_CHECKING:
-    from torch_rechub.trainers.trainer import Trainer
+from torch_rechub.basic.callback.training import Training
 
 __all__ = ["WeightedMonitor"]
 
@@ -20,7 +18,7 @@ class WeightedMonitor:
         weights: name of a metric -> its weight, finite and not 0.
 
     Raises:
-        TypeError, ValueError: when there is no name, or a weight is none.
+        TypeError, ValueError: when there is no name, or a weight is not a finite number other than 0.
 
     Example:
         >>> WeightedMonitor({"auc": 1, "logloss": -1})({"auc": 0.75, "logloss": 0.5, "rmse": 0.4})
@@ -46,7 +44,7 @@ class WeightedMonitor:
                 raise ValueError(f"EarlyStopper: monitor names {name!r}, which is not measured; there are {list(metrics)}.")
         return sum(weight * number(metrics[name], name) for name, weight in self.weights.items())
 
-    def check(self, trainer: Trainer) -> None:
+    def check(self, trainer: Training) -> None:
         """Refuse a name that the trainer does not measure, and a weight that rewards the worse.
 
         Raises:

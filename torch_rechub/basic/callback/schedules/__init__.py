@@ -1,4 +1,4 @@
-"""The parts of a schedule, one idea a file; ``LearningRate`` puts them together."""
+"""The parts of a schedule, one idea per file; ``LearningRate`` combines them."""
 
 from torch_rechub.basic.callback.schedules.group_rates import GroupOf, Schedulers, scale_scheduler
 from torch_rechub.basic.callback.schedules.recipe import Interval, SchedulerRecipe

@@ -1,4 +1,4 @@
-"""Schedulers for parts of an optimizer's parameters, and at other rates."""
+"""Schedulers for single parameter groups of an optimizer, and for scaled rates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from torch_rechub.torch_private import mark_as_stepped
+
 __all__ = ["GroupOf", "Schedulers", "scale_scheduler"]
 
 
 class GroupOf(Optimizer):
-    """One parameter group of an optimizer, as a scheduler sees an optimizer: rates that it writes are written there.
+    """One parameter group of an optimizer, which a scheduler takes for an optimizer: the rates that it sets are set in the group.
 
     Args:
         optimizer: with groups that have a "name".
@@ -21,16 +23,16 @@ class GroupOf(Optimizer):
         ValueError: when there is no such group.
     """
 
-    def __init__(self, optimizer: Optimizer, name: str) -> None:  # torch's own would make state and groups
+    def __init__(self, optimizer: Optimizer, name: str) -> None:  # torch's constructor would create state and groups
         self.optimizer, self.name = optimizer, name
-        self._opt_called = True  # a scheduler warns where the optimizer was not stepped; only the whole one is
+        mark_as_stepped(self, True)  # only the whole optimizer is stepped
         if not self.param_groups:
             names = [group.get("name") for group in optimizer.param_groups]
             raise ValueError(f"LearningRate: the optimizer must have parameters called {name!r}; it has {names}.")
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The group, looked up anew: loading a state replaces it."""
+        """The group, read at each access, since loading a state replaces it."""
         return [group for group in self.optimizer.param_groups if group.get("name") == self.name]
 
     @property
@@ -39,7 +41,7 @@ class GroupOf(Optimizer):
         return self.optimizer.defaults
 
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
-        """Nothing: the whole optimizer is stepped."""
+        """Does nothing: the whole optimizer is stepped."""
 
 
 class Schedulers:
@@ -53,7 +55,7 @@ class Schedulers:
         return [rate for scheduler in self.schedulers.values() for rate in scheduler.get_last_lr()]
 
     def step(self, metric: Any = None) -> None:
-        """Step all that need no metric."""
+        """Step all schedulers that need no metric."""
         for scheduler in self.schedulers.values():
             scheduler.step()
 
@@ -62,13 +64,13 @@ class Schedulers:
         return {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from states."""
+        """Restore what :meth:`state_dict` gave."""
         for name, scheduler in self.schedulers.items():
             scheduler.load_state_dict(state[name])
 
 
 def scale_scheduler(scheduler: Any, factor: float) -> None:
-    """Multiply the rates that a scheduler computes from."""
+    """Multiply the rates from which a scheduler computes."""
     for name in ("base_lrs", "max_lrs"):
         if hasattr(scheduler, name):
             setattr(scheduler, name, [rate * factor for rate in getattr(scheduler, name)])

@@ -10,14 +10,14 @@ from torch.optim import Optimizer, lr_scheduler
 
 __all__ = ["Interval", "SchedulerRecipe"]
 
-Interval: TypeAlias = Literal["step", "check", "epoch"]
+Interval: TypeAlias = Literal["step", "validation", "epoch"]
 
 
 class SchedulerRecipe:
     """A function of the optimizer with its further arguments.
 
     Args:
-        fn: a class of ``torch.optim.lr_scheduler``, or any function of the optimizer that returns a scheduler; None keeps the rate.
+        fn: a class of ``torch.optim.lr_scheduler``, or any function of the optimizer that returns a scheduler; None is a constant rate.
         params: its arguments after the optimizer.
 
     Raises:
@@ -54,15 +54,15 @@ class SchedulerRecipe:
             n_step: how often it will step in the whole run, where that is known.
 
         Raises:
-            ValueError: when the length is needed and not known, or a plateau is looked for in the wrong direction.
-            TypeError: when what is made is no scheduler.
+            ValueError: when the length is needed and not known, or the mode of a plateau contradicts the monitored metric.
+            TypeError: when the result is not a scheduler.
         """
         params = dict(self.params)
         if self.needs_length:
             if n_step is None:
                 raise ValueError(
                     "OneCycleLR must know the number of steps; it is not known where the training loader has no length, or for "
-                    "scheduler_interval='check'. Give total_steps in scheduler_params."
+                    "scheduler_interval='validation'. Give total_steps in scheduler_params."
                 )
             params["total_steps"] = n_step
         if self.is_plateau:
@@ -73,20 +73,20 @@ class SchedulerRecipe:
         if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) and scheduler.mode != direction:
             raise ValueError(
                 f"ReduceLROnPlateau: mode={scheduler.mode!r} contradicts the monitored metric, whose best is its {direction}imum. "
-                f"Give mode={direction!r}, or none at all."
+                f"Give mode={direction!r}, or leave it out."
             )
         return scheduler
 
     @staticmethod
     def interval_of(scheduler: Any) -> Interval:
-        """When a scheduler was made to step."""
+        """The interval at which a scheduler steps by default."""
         if isinstance(scheduler, lr_scheduler.OneCycleLR | lr_scheduler.CyclicLR):
             return "step"
-        return "check" if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) else "epoch"
+        return "validation" if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) else "epoch"
 
     @staticmethod
     def check_cycle(scheduler: Any, n_step: int | None) -> None:
-        """A cycle that ends within the run is an error now, not when its last step is passed."""
+        """Refuse a cycle that ends within the run, before training instead of after its last step."""
         if isinstance(scheduler, lr_scheduler.OneCycleLR) and n_step is not None and scheduler.total_steps < n_step:
             raise ValueError(
                 f"OneCycleLR: total_steps must be >= {n_step}, the steps of this run; got {scheduler.total_steps}. "
@@ -98,5 +98,5 @@ class SchedulerRecipe:
 
 
 def _constant(optimizer: Optimizer) -> Any:
-    """A rate that stays."""
+    """A scheduler that keeps the rate constant."""
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)

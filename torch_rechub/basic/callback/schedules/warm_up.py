@@ -1,4 +1,4 @@
-"""A learning rate that rises to where a schedule begins."""
+"""Warm-up: a learning rate that rises to the first rate of a schedule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["WarmUp"]
 
 
 class WarmUp:
-    """The factor of the rate in the first steps: linear from ``start`` to 1, which it has reached after ``n_step`` optimizer steps.
+    """The factor of the rate in the first steps: linear from ``start`` to 1, reached after ``n_step`` optimizer steps.
 
     ``factor(s) = start + (1 - start) s / n_step`` (Goyal et al., *Accurate, Large Minibatch SGD*, arXiv 1706.02677, 2017, section 2.2,
     "gradual warmup", where start is one over the number of workers).
@@ -32,15 +32,15 @@ class WarmUp:
         if not 0 <= start <= 1:
             raise ValueError(f"warmup_start must be a part of the rate in [0, 1]; got {start!r}.")
         self.given, self.start = length, start
-        found = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*(steps?|epochs?)\s*", length) if isinstance(length, str) else None
+        match = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*(steps?|epochs?)\s*", length) if isinstance(length, str) else None
         whole = isinstance(length, int) and not isinstance(length, bool) and length >= 0
-        if not whole and (found is None or ("." in found[1] and found[2].startswith("step"))):
+        if not whole and (match is None or ("." in match[1] and match[2].startswith("step"))):
             raise ValueError(f"warmup must be a number of optimizer steps >= 0, '500 steps' or '1 epoch'; got {length!r}.")
-        self.n_epoch = float(found[1]) if found is not None and found[2].startswith("epoch") else None
-        self.n_step = int(length) if found is None else 0 if self.n_epoch is not None else int(found[1])
+        self.n_epoch = float(match[1]) if match is not None and match[2].startswith("epoch") else None
+        self.n_step = int(length) if match is None else 0 if self.n_epoch is not None else int(match[1])
 
     def begin(self, steps_per_epoch: int | None) -> None:
-        """Learn how long an epoch is; None where it is not known."""
+        """Set the length of an epoch; None where it is not known."""
         if self.n_epoch is not None:
             if steps_per_epoch is None:
                 raise ValueError(f"warmup={self.given!r} needs the length of an epoch, and the training loader has none. Give steps.")

@@ -1,28 +1,28 @@
-"""When a run looks at its validation data."""
+"""When a run validates."""
 
 from __future__ import annotations
 
-__all__ = ["CheckTimes"]
+__all__ = ["ValidationTimes"]
 
 
-class CheckTimes:
-    """The optimizer steps of an epoch after which a check is due; the end of an epoch always is one.
+class ValidationTimes:
+    """The optimizer steps of an epoch after which a validation is due; the end of an epoch always is one.
 
     Args:
-        val_every: None for the end of each epoch alone; a fraction of an epoch (0.25: four checks); or a number of optimizer steps.
+        val_every: None for the end of each epoch only; a fraction of an epoch (0.25: four validations); or a number of optimizer steps.
 
     Raises:
         ValueError: when ``val_every`` is neither.
 
     Example:
-        >>> [step for step in range(1, 11) if CheckTimes(0.25).due(step, 10)]
+        >>> [step for step in range(1, 11) if ValidationTimes(0.25).due(step, 10)]
         [2, 5, 8]
     """
 
     def __init__(self, val_every: float | None) -> None:
-        whole = isinstance(val_every, int) and not isinstance(val_every, bool) and val_every >= 1
-        fraction = isinstance(val_every, float) and 0 < val_every <= 1
-        if val_every is not None and not whole and not fraction:
+        is_count = isinstance(val_every, int) and not isinstance(val_every, bool) and val_every >= 1
+        is_fraction = isinstance(val_every, float) and 0 < val_every <= 1
+        if val_every is not None and not is_count and not is_fraction:
             raise ValueError(f"val_every must be a fraction of an epoch in (0, 1] or a whole number of steps >= 1; got {val_every!r}.")
         self.val_every = val_every
 
@@ -32,7 +32,7 @@ class CheckTimes:
         return isinstance(self.val_every, float) and self.val_every < 1
 
     def due(self, step: int, n_step: int | None) -> bool:
-        """Whether a check is due after step ``step`` (counted from 1) of an epoch of ``n_step``, its end aside."""
+        """Whether a validation is due after step ``step`` (counted from 1) of an epoch of ``n_step``, its end aside."""
         if self.val_every is None or step == n_step:
             return False
         if isinstance(self.val_every, int):
@@ -40,5 +40,5 @@ class CheckTimes:
         if not self.needs_length:
             return False
         assert n_step is not None
-        between = self.val_every * n_step  # the k-th check is due after round(k * between) steps
+        between = self.val_every * n_step  # the k-th validation is due after round(k * between) steps
         return round(round(step / between) * between) == step

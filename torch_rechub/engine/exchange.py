@@ -1,0 +1,161 @@
+"""Sums over all processes of one optimizer step: sizes, gradients, and the buffers that a forward pass changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from torch_rechub.basic.layers import EmbeddingTable
+from torch_rechub.engine.distributed import Ranks
+from torch_rechub.engine.objective import Size
+from torch_rechub.optim.rows import coalesced
+
+__all__ = ["Exchange", "broadcast_weights"]
+
+BUCKET = 1 << 22  #: numbers that are exchanged together at most, unless one gradient alone has more
+
+
+def broadcast_weights(module: nn.Module, ranks: Ranks) -> None:
+    """Give every rank the parameters and buffers of rank 0."""
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            if not is_lazy(tensor):
+                ranks.broadcast(tensor)
+
+
+class Exchange:
+    """The collective operations of one optimizer step. Every rank computes the same sums, with the same bits.
+
+    Args:
+        objective: whose gradients and buffers are exchanged.
+        ranks: the processes.
+    """
+
+    def __init__(self, objective: nn.Module, ranks: Ranks) -> None:
+        self.objective, self.ranks = objective, ranks
+
+    def totals(self, sizes: Sequence[Mapping[str, Size]], names: Iterable[str]) -> dict[str, Size]:
+        """The sums of the sizes of this step's batches over all ranks, and the number of ``"batches"``."""
+        if self.ranks.is_single:
+            return {**{name: sum(each[name] for each in sizes) for name in names}, "batches": len(sizes)}
+        own = [torch.stack([torch.as_tensor(each[name], dtype=torch.float64) for each in sizes]).sum() if sizes else 0.0 for name in names]
+        vector = torch.stack([torch.as_tensor(value, dtype=torch.float64) for value in (*own, float(len(sizes)))])
+        *totals, n_batch = self.ranks.all_gather(vector).sum(0)
+        return {**dict(zip(names, totals, strict=True)), "batches": int(n_batch)}
+
+    @torch.no_grad()
+    def sum_values(self, values: Tensor) -> Tensor:
+        """The sum of a vector over all ranks, in float64."""
+        return self.ranks.all_gather(values.double()).sum(0)
+
+    @torch.no_grad()
+    def average_buffers(self, n_row: int) -> int:
+        """Replace the floating-point buffers by their mean over the rows of all ranks; returns the number of rows of all ranks."""
+        if self.ranks.is_single:
+            return n_row
+        buffers = [buffer for buffer in self.objective.buffers() if buffer.is_floating_point() or buffer.dim() == 0]
+        device = buffers[0].device if buffers else torch.device("cpu")
+        parts = [buffer.reshape(-1).double() * n_row for buffer in buffers]
+        rows, means = torch.tensor([float(n_row)], dtype=torch.float64, device=device), torch.empty(0)
+        rows, means = self.ranks.all_gather(torch.cat([rows, *parts])).sum(0).split([1, sum(part.numel() for part in parts)])
+        for buffer, mean in zip(buffers, (means / rows).split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(mean.view(buffer.shape) if buffer.is_floating_point() else mean.view(buffer.shape).round())
+        return int(rows)
+
+    @torch.no_grad()
+    def sum_gradients(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Each gradient summed over all ranks; None where no rank has one. A sparse one is summed by rows."""
+        if self.ranks.is_single:
+            return list(gradients)
+        kinds = [0 if gradient is None else 2 if gradient.is_sparse else 1 for gradient in gradients]
+        everywhere = [max(column) if 1 not in column else 1 for column in zip(*self.ranks.all_gather_ints(kinds), strict=True)]
+        summed: list[Tensor | None] = [None] * len(gradients)
+        dense = [i for i, kind in enumerate(everywhere) if kind == 1]
+        for i in dense:
+            gradient = gradients[i]
+            gradient = torch.zeros_like(parameters[i]) if gradient is None else gradient
+            summed[i] = gradient.to_dense() if gradient.is_sparse else gradient.contiguous()
+        for bucket in _buckets([tensor for i in dense if (tensor := summed[i]) is not None]):
+            self._all_reduce(bucket)
+        sparse = [i for i, kind in enumerate(everywhere) if kind == 2]
+        for i, gradient in zip(sparse, self._sum_rows([parameters[i] for i in sparse], [gradients[i] for i in sparse]), strict=True):
+            summed[i] = gradient
+        return summed
+
+    def _all_reduce(self, bucket: list[Tensor]) -> None:
+        """Sum tensors of one type and device in one operation."""
+        if len(bucket) == 1:
+            self.ranks.all_reduce(bucket[0])
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+        self.ranks.all_reduce(flat)
+        for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+    def _sum_rows(self, weights: list[Tensor], gradients: list[Tensor | None]) -> list[Tensor]:
+        """Sparse gradients summed over all ranks, in one exchange: each rank's rows and values as bytes, padded to the longest."""
+        if not weights:
+            return []
+        parts = [_rows_of(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True)]
+        counts = self.ranks.all_gather_ints([len(rows) for rows, _ in parts])
+        widths = [(rows.element_size(), values.element_size() * values.shape[1]) for rows, values in parts]
+        longest = max(sum(n * (a + b) for n, (a, b) in zip(each, widths, strict=True)) for each in counts)
+        own = torch.cat([_bytes(tensor) for part in parts for tensor in part])
+        gathered = self.ranks.all_gather(nn.functional.pad(own, (0, longest - len(own))))
+        begin = [0] * self.ranks.size
+        summed: list[Tensor] = []
+        for i, (weight, (rows, values)) in enumerate(zip(weights, parts, strict=True)):
+            pieces: tuple[list[Tensor], list[Tensor]] = ([], [])
+            for rank in range(self.ranks.size):
+                for piece, like, width in zip(pieces, (rows, values), widths[i], strict=True):
+                    end = begin[rank] + counts[rank][i] * width
+                    piece.append(gathered[rank, begin[rank] : end].clone().view(like.dtype).view(-1, *like.shape[1:]))
+                    begin[rank] = end
+            together = torch.sparse_coo_tensor(torch.cat(pieces[0])[None], torch.cat(pieces[1]), weight.shape, check_invariants=False)
+            summed.append(_coalesced_tensor(together))
+        return summed
+
+    def look_up_rows(self) -> None:
+        """Bring the rows that other ranks read up to date here, so that they lag nowhere when the optimizer steps."""
+        if self.ranks.is_single:
+            return
+        for table in self.objective.modules():
+            if isinstance(table, EmbeddingTable) and table.owner is not None and table.weight.grad is not None:
+                gradient = table.weight.grad
+                if gradient.is_sparse:
+                    table.owner.look_up(coalesced(gradient)[0])
+
+
+def _rows_of(weight: Tensor, gradient: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The rows ``(n,)`` of a sparse gradient and their values ``(n, D)``."""
+    if gradient is None:
+        return torch.empty(0, dtype=torch.int64, device=weight.device), weight.new_empty(0, weight.shape[1])
+    rows, values = coalesced(gradient)
+    return rows, values.contiguous()
+
+
+def _coalesced_tensor(gradient: Tensor) -> Tensor:
+    rows, values = coalesced(gradient)
+    return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().view(-1).view(torch.uint8)
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Tensors of one type and device together, up to a size."""
+    buckets: list[list[Tensor]] = []
+    open_buckets: dict[Any, int] = {}
+    for tensor in tensors:
+        key = (tensor.dtype, tensor.device)
+        at = open_buckets.get(key)
+        if at is None or sum(other.numel() for other in buckets[at]) + tensor.numel() > BUCKET:
+            open_buckets[key] = at = len(buckets)
+            buckets.append([])
+        buckets[at].append(tensor)
+    return buckets

@@ -1,0 +1,100 @@
+"""One label and one prediction a row: click-through rates, and regression by another criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_rechub.basic.batch import Parts, check_labels, split_batch
+from torch_rechub.basic.loss_func import RegularizationLoss, prediction_loss
+from torch_rechub.data.protocol import Loader
+from torch_rechub.engine.objective import Judged, Loss, Objective, Size
+
+__all__ = ["RowObjective"]
+
+
+class RowObjective(Objective):
+    """The mean of a criterion over rows, weighted where rows are.
+
+    Args:
+        model: maps features to ``(B,)`` or ``(B, 1)``; with ``loss_mode=False`` to ``(prediction, extra loss)``.
+        criterion: a loss of ``(prediction, y)``; see :func:`~torch_rechub.basic.loss_func.prediction_loss`. Its parameters are learned.
+        regularization: a penalty on the weights.
+        loss_mode: False where the model returns an extra loss, the mean over the batch's rows, beside its prediction.
+    """
+
+    def __init__(self, model: nn.Module, criterion: Any, regularization: RegularizationLoss | None = None, loss_mode: bool = True) -> None:
+        super().__init__(model, regularization)
+        self.criterion = criterion
+        self.loss_mode = loss_mode
+
+    @property
+    def binary_labels(self) -> bool:
+        """Whether labels outside [0, 1] are an error: under a binary cross-entropy."""
+        return isinstance(self.criterion, nn.BCELoss | nn.BCEWithLogitsLoss)
+
+    def sizes(self, batch: Any) -> dict[str, Size]:
+        """The number of rows, or the sum of their weights."""
+        _, y, weight = split_batch(batch)
+        return {"loss": weight.sum() if weight is not None else 0 if y is None else len(y)}
+
+    def forward(self, batch: Any, totals: Mapping[str, Size]) -> Loss:
+        """The weighted mean of the criterion, and the extra loss of the model."""
+        x, y, weight = split_batch(batch)
+        if y is None:
+            raise ValueError("Training needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
+        check_labels(y, weight, binary=self.binary_labels)  # before the forward pass changes buffers
+        prediction, extra = self.model(x), None
+        if not self.loss_mode:
+            prediction, extra = prediction
+        with torch.autocast(y.device.type, enabled=False):
+            loss = prediction_loss(self.criterion, prediction, y, weight, totals["loss"])
+            if extra is not None:
+                loss = loss + _part(extra, self.sizes(batch)["loss"], totals["loss"])
+        penalty = self.penalty(totals)
+        return Loss(loss if penalty is None else loss + penalty, {"loss": loss}, penalty)
+
+    def to_device(self, batch: Any, device: torch.device) -> Parts:
+        """The parts of the batch on ``device``."""
+        return split_batch(batch).to(device)
+
+    def n_row(self, batch: Any) -> int:
+        """Number of labels."""
+        y = split_batch(batch).y
+        return 0 if y is None else len(y)
+
+    def judge(self, batch: Any) -> dict[str, Judged]:
+        """Labels, predictions, weights and columns of the rows."""
+        x, y, weight = split_batch(batch)
+        return {"label": Judged(y, self._prediction(x), weight, x)}
+
+    def predict(self, batch: Any) -> Tensor:
+        """Predictions ``(B,)``, float32 or wider."""
+        prediction = self._prediction(split_batch(batch).x)
+        return prediction.float() if prediction.element_size() < 4 else prediction
+
+    def validate(self, loader: Loader, features: Sequence[Any]) -> None:
+        """Check features and labels of a loader."""
+        loader.validate(features, self.binary_labels)
+
+    def settings(self) -> dict[str, Any]:
+        """Whether the model returns an extra loss."""
+        return {"loss_mode": self.loss_mode}
+
+    def _prediction(self, x: Any) -> Tensor:
+        """The model's prediction ``(B,)`` without an extra loss."""
+        prediction = self.model(x) if self.loss_mode else self.model(x)[0]
+        if prediction.dim() == 0:  # a model that squeezes a batch of one row
+            return prediction.reshape(1)
+        return prediction.squeeze(1) if prediction.dim() == 2 and prediction.shape[1] == 1 else prediction
+
+
+def _part(mean: Tensor, size: Size, total: Size) -> Tensor:
+    """A batch's mean as its part of the mean over the step."""
+    if not isinstance(size, Tensor) and not isinstance(total, Tensor) and size == total:
+        return mean
+    ratio: Any = size / total if isinstance(total, Tensor) else size / (total or 1)
+    return mean * (ratio.to(mean.device, mean.dtype) if isinstance(ratio, Tensor) else ratio)

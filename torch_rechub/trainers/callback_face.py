@@ -1,0 +1,261 @@
+"""The members of a trainer that callbacks read and call: the :class:`Training` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate
+from torch_rechub.basic.callback.history import History
+from torch_rechub.basic.callback.state import TrainerState
+from torch_rechub.basic.layers import EmbeddingTable
+from torch_rechub.basic.metric import Metric
+from torch_rechub.engine.callback_list import CallbackList
+from torch_rechub.engine.distributed import Ranks
+from torch_rechub.engine.extra_state import plain_model
+from torch_rechub.engine.facts import write_report
+from torch_rechub.engine.objective import Objective
+from torch_rechub.engine.optimizers import detach_tables
+from torch_rechub.engine.run import Run
+from torch_rechub.engine.scoring import Scoring
+from torch_rechub.optim import clip_grad_norm_, clip_grad_value_
+from torch_rechub.types import FilePath
+
+__all__ = ["CallbackFace"]
+
+CallbackT = TypeVar("CallbackT", bound=Callback)
+
+
+class CallbackFace:
+    """Facts and requests of the present run (before the first ``fit``, of an empty one), and access to model and optimizer."""
+
+    n_epoch: int
+    accumulate: int
+    clip_norm: float | None
+    device: torch.device
+    model_path: FilePath | None
+    loss_mode: bool
+    ranks: Ranks
+    scoring: Scoring
+    _objective: Objective
+    _optimizer: torch.optim.Optimizer
+    _callbacks: CallbackList
+    _run: Run
+
+    @property
+    def objective(self) -> Objective:
+        """What is optimized: the model, the criterion, and what is learned besides the model."""
+        return self._objective
+
+    @property
+    def model(self) -> nn.Module:
+        """The model. Another one may be assigned before ``fit``."""
+        return self._objective.model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        self._objective.model = model.to(self.device)
+
+    @property
+    def criterion(self) -> Any:
+        """The loss of the task. Another one may be assigned before ``fit``; its parameters are learned."""
+        return getattr(self._objective, "criterion", None)
+
+    @criterion.setter
+    def criterion(self, criterion: Any) -> None:
+        if hasattr(self._objective, "criterion"):
+            del self._objective.criterion  # a module and a function are stored in different places
+        self._objective.criterion = criterion.to(self.device) if isinstance(criterion, nn.Module) else criterion
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the next or present run. Options that are set on it (``param_groups``) are kept."""
+        return self._optimizer
+
+    @property
+    def scheduler(self) -> Any:
+        """The learning-rate scheduler; None without one, or before it can be created."""
+        schedule = self.callback(LearningRate)
+        return None if schedule is None else schedule.scheduler
+
+    @property
+    def callbacks(self) -> CallbackList:
+        """All callbacks, in the order in which they run."""
+        return self._callbacks
+
+    @property
+    def early_stopper(self) -> EarlyStopper:
+        """The callback that decides, and holds the best weights."""
+        stopper = self.callback(EarlyStopper)
+        assert stopper is not None
+        return stopper
+
+    @property
+    def state(self) -> TrainerState:
+        """The facts of the present or latest run."""
+        return self._run.state
+
+    @property
+    def history(self) -> History:
+        """The history of the present or latest run."""
+        return self._run.history
+
+    @property
+    def validates(self) -> bool:
+        """Whether the present or latest run has validation data."""
+        return self._run.has_validation
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the present or latest run was resumed."""
+        return self._run.resumed
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Optimizer steps of an epoch; None where the training loader has no length."""
+        return self._run.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimizer steps of the whole run; None where the training loader has no length."""
+        return self._run.total_steps
+
+    @property
+    def output_folder(self) -> FilePath | None:
+        """``model_path`` in the one process that writes, None in all others."""
+        return self.model_path if self.ranks.is_first else None
+
+    @property
+    def writes_saves(self) -> bool:
+        """Whether saves to resume from are written."""
+        checkpoint = self.callback(Checkpoint)
+        return checkpoint is not None and checkpoint.wanted and self.model_path is not None
+
+    @property
+    def monitor(self) -> str:
+        """The name of the metric that decides."""
+        return self.scoring.monitor
+
+    @property
+    def evaluate_fn(self) -> Callable[..., Any]:
+        """A function of two 1-D arrays ``(y_true, y_pred)``. One that is assigned is recorded under its name, and decides."""
+        return self.scoring.function
+
+    @evaluate_fn.setter
+    def evaluate_fn(self, function: Callable[..., Any]) -> None:
+        self.scoring.function = function
+
+    def callback(self, kind: type[CallbackT]) -> CallbackT | None:
+        """The last callback of a class, which is the one in the built-in's position."""
+        return next((callback for callback in reversed(self._callbacks) if isinstance(callback, kind)), None)
+
+    def metric(self, name: str | None = None) -> Metric:
+        """The metric called ``name``; the monitored one by default."""
+        return self.scoring.metric(name)
+
+    def direction(self, monitor: str | None = None, given: Literal["max", "min"] | None = None) -> Literal["max", "min"]:
+        """Where a metric's best lies; the monitored one by default."""
+        return self.scoring.direction(monitor, given)
+
+    def request_stop(self, reason: str) -> None:
+        """End training after the present optimizer step; the first reason is kept."""
+        requests = self._run.local_requests
+        requests.stop = requests.stop or reason
+
+    def request_pause(self, reason: str, then: BaseException | None = None) -> None:
+        """End where the run can be resumed by ``fit(resume=...)``, and raise ``then`` when it is saved.
+
+        The present step is finished; a wait for data or a validation is left at once and repeated when the run is resumed.
+        """
+        self._run.request_pause(reason, then)
+
+    def request_validation(self) -> None:
+        """Validate after the present optimizer step."""
+        self._run.local_requests.validation = True
+
+    def request_save(self, reason: str = "requested") -> None:
+        """Write a save to resume from after the present optimizer step, where saves are written at all."""
+        requests = self._run.local_requests
+        requests.save = requests.save or reason
+
+    def run_state(self) -> dict[str, Any]:
+        """The save of the present run."""
+        return self._run.state_dict()
+
+    def loss_sums(self) -> dict[str, Tensor]:
+        """The running sums of the mean training loss, which may be changed in place."""
+        return self._run.mean_loss.all_sums()
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Everything that is trained, by its name in the objective."""
+        return self._objective.named_parameters()
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The buffers of the model and of the objective."""
+        return self._objective.named_buffers()
+
+    def weights(self) -> dict[str, Any]:
+        """The model's ``state_dict``, with plain keys also where the model is compiled."""
+        return plain_model(self.model).state_dict()
+
+    def load_weights(self, weights: Mapping[str, Any]) -> None:
+        """Load a ``state_dict`` into the model."""
+        plain_model(self.model).load_state_dict(weights)
+
+    def extra_weights(self) -> dict[str, Tensor]:
+        """What is trained besides the model, by name."""
+        return self._objective.own_tensors()
+
+    @torch.no_grad()
+    def load_extra_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Load what :meth:`extra_weights` gave."""
+        for name, tensor in self._objective.own_tensors().items():
+            tensor.copy_(weights[name])
+
+    def clip_gradients(self, max_norm: float | None = None, max_value: float | None = None) -> None:
+        """Clip each number of the gradients, then the 2-norm of all of them; row gradients as well."""
+        if max_value is not None:
+            clip_grad_value_(self._objective.parameters(), max_value)
+        if max_norm is not None:
+            clip_grad_norm_(self._objective.parameters(), max_norm)
+
+    def scale_rate(self, factor: float) -> None:
+        """Multiply the learning rate, and all rates that the schedule computes from, by ``factor``."""
+        for group in self._optimizer.param_groups:
+            group["lr"] *= factor
+        schedule = self.callback(LearningRate)
+        if schedule is not None:
+            schedule.scale(factor)
+
+    def settle_tables(self) -> None:
+        """Bring all rows of all embedding tables up to date."""
+        for module in self._objective.modules():
+            if isinstance(module, EmbeddingTable):
+                module.settle()
+
+    def detach_tables(self) -> None:
+        """Bring all rows up to date and end the row mode of all tables until the next optimizer step."""
+        detach_tables(self._optimizer)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that a logger records."""
+        return {
+            "model": type(plain_model(self.model)).__name__,
+            "optimizer": type(self._optimizer).__name__,
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "n_epoch": self.n_epoch,
+            "earlystop_patience": self.early_stopper.patience,
+            "monitor": self.monitor,
+            "loss_mode": self.loss_mode,
+            "accumulate": self.accumulate,
+            "clip_norm": self.clip_norm,
+            "device": str(self.device),
+        }
+
+    def report(self, path: FilePath) -> Path:
+        """Write the latest run as one HTML file: curves, decisions, settings, environment, how it ended; returns the file's path."""
+        return write_report(self, path)

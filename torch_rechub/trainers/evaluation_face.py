@@ -1,0 +1,60 @@
+"""The members of a trainer that measure and predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from torch_rechub.basic.metric import Metric
+from torch_rechub.data import Loader, as_loader
+from torch_rechub.engine.distributed import SINGLE, Ranks
+from torch_rechub.engine.evaluation import evaluating, predict
+from torch_rechub.engine.objective import Objective
+from torch_rechub.engine.scorer import RowScorer, Scorer
+from torch_rechub.engine.scoring import Scoring
+from torch_rechub.engine.step import autocast
+
+__all__ = ["EvaluationFace"]
+
+
+class EvaluationFace:
+    """Metrics and predictions of the trainer's model, or of another one."""
+
+    device: torch.device
+    precision: str
+    ranks: Ranks
+    scoring: Scoring
+    _objective: Objective
+
+    def make_scorer(self, rows: Metric | None = None) -> Scorer:
+        """What a validation measures; ``rows`` is one more metric that keeps the rows of a validation for callbacks."""
+        return RowScorer(self.scoring.by_task, rows)
+
+    def evaluate(self, model: nn.Module, data_loader: Iterable[Any]) -> float:
+        """The monitored metric of ``model`` on a loader's rows; our loaders are read in stored order. ``fit`` calls an override of it."""
+        return self.measure(model, data_loader)[self.scoring.monitor]
+
+    def measure(self, model: nn.Module, data_loader: Iterable[Any]) -> dict[str, float]:
+        """Every metric of the trainer, by name, of ``model`` on a loader's rows."""
+        objective = self._objective.for_model(model)
+        with evaluating(objective), autocast(self.device, self.precision):
+            return self.make_scorer().score(objective, as_loader(data_loader).in_order(), self.device, SINGLE)
+
+    def predict(self, model: nn.Module, data_loader: Iterable[Any]) -> np.ndarray[Any, Any]:
+        """The prediction of each row, ``(N,)``, in the loader's row order (stored order for our loaders)."""
+        return predict(self._objective.for_model(model), data_loader, self.device, self.precision)
+
+    def score(self, loader: Loader, rows: Metric | None, after_batch: Callable[[], None]) -> dict[str, float]:
+        """Measure the model in a validation: by the scorer, or by the ``evaluate`` of a subclass."""
+        if type(self).evaluate is not EvaluationFace.evaluate and rows is None:
+            return {self.scoring.monitor: float(self.evaluate(self._objective.model, loader.in_order()))}
+        with evaluating(self._objective), autocast(self.device, self.precision):
+            ranks = self.ranks if loader.is_shared else SINGLE
+            metrics = self.make_scorer(rows).score(self._objective, loader.in_order(), self.device, ranks, after_batch)
+        if type(self).evaluate is not EvaluationFace.evaluate:
+            metrics[self.scoring.monitor] = float(self.evaluate(self._objective.model, loader.in_order()))
+        return metrics
