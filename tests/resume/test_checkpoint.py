@@ -11,6 +11,7 @@ import zoo
 from resuming import BreakAt, Broken, Recipe, assert_same, result
 
 from torch_rechub.basic.callback import Checkpoint, checkpoint
+from torch_rechub.storage import saves
 from torch_rechub.storage.saves import SaveFolder
 
 
@@ -181,3 +182,12 @@ def test_a_run_saved_in_the_background_goes_on(tmp_path):
     found = result(start("auto", seed=7))
     same = ("weights", "best", "optimizer", "history", "decisions", "place", "torch")
     assert_same({name: found[name] for name in same}, {name: expected[name] for name in same})
+
+
+def test_a_save_of_another_version_is_refused_by_its_format(tmp_path, monkeypatch):
+    """A save with another format number is not called damaged: the error names both numbers and the remedy."""
+    monkeypatch.setattr(saves, "FORMAT", 1)
+    fit(tmp_path, resume="auto", n_epoch=1)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"format 1, this one reads 2.*Remove the folder to start anew"):
+        fit(tmp_path, resume="auto")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_rechub.basic.batch.check_plan import plan_for
 from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.basic.features import DenseFeature, Feature, SequenceFeature, SparseFeature
-from torch_rechub.torch_private import assert_async
+from torch_rechub.torch_private import assert_async, disable_compile
 from torch_rechub.types import Features
 
 __all__ = ["check_features", "check_labels"]
@@ -44,6 +44,9 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
         return  # an exported model holds tensor operations alone
     if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"x must be a mapping of columns, {{name: tensor}}; got {type(x).__name__}.")
+    if isinstance(x, PackedFeatures) and torch.compiler.is_compiling():
+        _check_outside_the_graph(x, features, rows_of)
+        return
     if isinstance(x, PackedFeatures):
         plan = plan_for(x.layout, features)
         if _must_not_wait(x.ids):
@@ -90,6 +93,12 @@ def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, r
 
 #: torch < 2.7 cannot tell exporting from compiling: there neither is checked.
 _is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+@disable_compile
+def _check_outside_the_graph(x: Features, features: Sequence[Feature], rows_of: str) -> None:
+    """The check of a packed batch within compiled code: it runs as it does without a compiler, before the graph."""
+    check_features(x, features, rows_of)
 
 
 def _must_not_wait(values: Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_rechub.basic.features import EmbeddedFeature, Feature
 from torch_rechub.basic.layers import FM, LR, MLP, EmbeddingLayer
-from torch_rechub.basic.layers.fm import factorization_machine
+from torch_rechub.basic.layers.fm import linear_and_pairs
 from torch_rechub.models.base import RankingModel
 from torch_rechub.types import Features, Scores
 
@@ -58,10 +58,9 @@ class DeepFM(RankingModel):
 
     def logits(self, x: Features) -> Scores:
         """Log-odds of a positive label, ``(B,)``."""
-        found = self.embedding.look_up(x, self.features)
-        embedded = found.stacked(self.fm_features)  # (B, F, D)
-        wide = factorization_machine(embedded, self.linear.fc.weight, self.linear.fc.bias)  # self.linear + self.fm
-        return wide + self.mlp(found.flat(self.deep_features)).squeeze(1)
+        embedded = self.embedding.look_up(x, self.features)
+        wide = linear_and_pairs(embedded.stacked(self.fm_features), self.linear, self.fm)
+        return wide + self.mlp(embedded.flat(self.deep_features)).squeeze(1)
 
 
 def _check_features(deep: Sequence[Feature], fm: Sequence[Feature]) -> None:
