@@ -15,14 +15,13 @@ __all__ = ["DeepFM"]
 
 
 class DeepFM(RankingModel):
-    """A factorization machine and a deep network that share one embedding.
+    """A factorization machine and a deep network that share their embeddings.
 
-    ``logit = y_linear + y_FM + y_DNN`` (eq. 1). Two deviations, both as in the existing package, so that weights go to and fro: the
-    linear part weighs the entries of the embeddings (one weight a feature and dimension) where the paper weighs ids, and the deep part
-    also reads dense columns as they are.
+    ``logit = y_linear + y_FM + y_DNN`` (eq. 1). Two deviations, both as in the existing package, so that weights are interchangeable: the
+    linear part has one weight per entry of the embeddings, where the paper has one per id; and the deep part also reads dense columns.
 
     Args:
-        deep_features: columns that the network reads; embedded ones come first in its input, dense ones behind.
+        deep_features: columns of the deep network; its input holds the embedded ones first, then the dense ones.
         fm_features: sparse and sequence columns of the factorization machine, of one ``embed_dim``.
         mlp_params: arguments of :class:`~torch_rechub.basic.layers.MLP`: ``dims``, ``dropout``, ``activation``.
 
