@@ -87,3 +87,9 @@ def test_sums_to_divide_by_are_never_zero():
     """A sum of weights is as it was, and a zero becomes the smallest number that divides 0 to 0."""
     assert at_least_tiny(torch.tensor(3.0)) == 3.0
     assert torch.tensor(0.0) / at_least_tiny(torch.tensor(0.0)) == 0.0
+
+
+def test_single_rows_are_refused_with_the_remedy():
+    """A loader of single rows, such as a data set given in place of a DataLoader, is named for what it is."""
+    with pytest.raises(ValueError, match=r"yields one row at a time. Use DataLoader\(dataset, batch_size=1024\)"):
+        split_batch(({"user": torch.tensor(3)}, torch.tensor(1.0)))

@@ -226,3 +226,18 @@ def test_the_guard_refuses_what_it_cannot_do(options):
     """Wrong arguments are errors at once."""
     with pytest.raises(ValueError, match="NonFiniteGuard"):
         NonFiniteGuard(**options)
+
+
+def test_a_bad_first_step_leaves_no_nan_in_the_recorded_loss():
+    """The recorded mean loss is finite where the first step of a run, or of an epoch, is bad."""
+    calls = []
+
+    def criterion(prediction, y):
+        calls.append(1)
+        return (prediction - y).square().mean() * (math.inf if len(calls) in {1, 5} else 1.0)  # 4 steps an epoch
+
+    trainer = zoo.trainer(callbacks=[NonFiniteGuard()], n_epoch=2)
+    trainer.criterion = criterion
+    history = trainer.fit(*zoo.loaders())
+    assert history["nonfinite"] == [1, 2]
+    assert all(math.isfinite(loss) for loss in history["loss"])

@@ -158,5 +158,5 @@ def test_shares_need_a_row_for_each_process():
     """More processes than rows is an error that says so."""
     train, _ = worker.loaders()
     few = TableLoader(train.table.take(slice(0, 2)), 1)
-    with pytest.raises(ValueError, match="Each of 3 processes needs a row of its own; there are 2"):
+    with pytest.raises(ValueError, match="Each of 3 processes needs at least one row; there are 2"):
         few.share(0, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,14 +37,23 @@ class Exchange:
 
     def __init__(self, objective: nn.Module, ranks: Ranks) -> None:
         self.objective, self.ranks = objective, ranks
+        self.n_row: float = 0  # of this rank in the present step
+        self.n_row_of_all: float = 0
 
-    def totals(self, sizes: Sequence[Mapping[str, Size]], names: Iterable[str]) -> dict[str, Size]:
-        """The sums of the sizes of this step's batches over all ranks, and the number of ``"batches"``."""
+    def totals(self, sizes: Sequence[Mapping[str, Size]], names: Sequence[str], n_row: int) -> dict[str, Size]:
+        """The sums of the sizes of this step's batches over all ranks, and the number of ``"batches"``. Nothing waits for a GPU.
+
+        Args:
+            sizes: of each batch of this rank.
+            names: the terms, in one order on all ranks.
+            n_row: number of rows of this rank.
+        """
+        self.n_row = self.n_row_of_all = n_row
         if self.ranks.is_single:
             return {**{name: sum(each[name] for each in sizes) for name in names}, "batches": len(sizes)}
-        own = [torch.stack([torch.as_tensor(each[name], dtype=torch.float64) for each in sizes]).sum() if sizes else 0.0 for name in names]
-        vector = torch.stack([torch.as_tensor(value, dtype=torch.float64) for value in (*own, float(len(sizes)))])
-        *totals, n_batch = self.ranks.all_gather(vector).sum(0)
+        own = [float(sum(float(each[name]) for each in sizes)) for name in names]
+        gathered = self.ranks.all_gather(torch.tensor([*own, float(len(sizes)), float(n_row)], dtype=torch.float64))
+        *totals, n_batch, self.n_row_of_all = gathered.sum(0).tolist()
         return {**dict(zip(names, totals, strict=True)), "batches": int(n_batch)}
 
     @torch.no_grad()
@@ -53,18 +62,15 @@ class Exchange:
         return self.ranks.all_gather(values.double()).sum(0)
 
     @torch.no_grad()
-    def average_buffers(self, n_row: int) -> int:
-        """Replace the floating-point buffers by their mean over the rows of all ranks; returns the number of rows of all ranks."""
-        if self.ranks.is_single:
-            return n_row
+    def average_buffers(self) -> None:
+        """Replace the floating-point buffers by their mean over the rows of all ranks in this step."""
         buffers = [buffer for buffer in self.objective.buffers() if buffer.is_floating_point() or buffer.dim() == 0]
-        device = buffers[0].device if buffers else torch.device("cpu")
-        parts = [buffer.reshape(-1).double() * n_row for buffer in buffers]
-        rows, means = torch.tensor([float(n_row)], dtype=torch.float64, device=device), torch.empty(0)
-        rows, means = self.ranks.all_gather(torch.cat([rows, *parts])).sum(0).split([1, sum(part.numel() for part in parts)])
-        for buffer, mean in zip(buffers, (means / rows).split([buffer.numel() for buffer in buffers]), strict=True):
+        if self.ranks.is_single or not buffers:
+            return
+        parts = torch.cat([buffer.reshape(-1).double() * self.n_row for buffer in buffers])
+        means = (self.ranks.all_gather(parts).sum(0) / self.n_row_of_all).split([buffer.numel() for buffer in buffers])
+        for buffer, mean in zip(buffers, means, strict=True):
             buffer.copy_(mean.view(buffer.shape) if buffer.is_floating_point() else mean.view(buffer.shape).round())
-        return int(rows)
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:

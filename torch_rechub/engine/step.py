@@ -69,7 +69,8 @@ class OptimizerStep:
     def __call__(self, group: Sequence[Any]) -> bool:
         """Train on the batches of one step; False where no process has a batch left."""
         sizes = [self.objective.sizes(batch) for batch in group]
-        totals = self.exchange.totals(sizes, self._term_names(sizes))
+        n_row = sum(self.objective.n_row(batch) for batch in group)
+        totals = self.exchange.totals(sizes, self._term_names(sizes), n_row)
         if not totals["batches"]:
             return False
         if self.needs_closure:
@@ -97,14 +98,13 @@ class OptimizerStep:
             self.state.rows += self.objective.n_row(batch)
             if i < last:
                 self._end_batch(stepped=False)
-        self._finish(sums, totals, sum(self.objective.n_row(batch) for batch in group))
+        self._finish(sums, totals)
         self.optimizer.step()
         self._after_step()
         self._end_batch(stepped=True)
 
     def _step_by_closure(self, group: Sequence[Any], totals: Mapping[str, Size]) -> None:
         """The optimizer evaluates the loss as often as it wants; the first evaluation is recorded."""
-        n_row = sum(self.objective.n_row(batch) for batch in group)
         recorded = False
 
         def closure() -> Tensor:
@@ -114,7 +114,7 @@ class OptimizerStep:
             for batch in group:
                 self._begin_batch(batch, call=not recorded)
                 sums = self._add(sums, totals)
-            value = self._finish(sums, totals, n_row, record=not recorded)
+            value = self._finish(sums, totals, record=not recorded)
             recorded = True
             return value
 
@@ -150,15 +150,15 @@ class OptimizerStep:
         self.state.loss = sums[VALUE]
         return sums
 
-    def _finish(self, sums: dict[str, Tensor], totals: Mapping[str, Size], n_row: int, record: bool = True) -> Tensor:
+    def _finish(self, sums: dict[str, Tensor], totals: Mapping[str, Size], record: bool = True) -> Tensor:
         """Complete the gradients of the step, record its loss, and call ``on_backward_end``; returns the loss."""
         sums = self._summed_over_ranks(sums)
         self.state.loss = value = sums[VALUE]
         terms = {name: term for name, term in sums.items() if name != VALUE}
         self.gradients.finish(terms)
-        rows_of_others = self.exchange.average_buffers(n_row) - n_row
+        self.exchange.average_buffers()
         if record:
-            self.state.rows += rows_of_others
+            self.state.rows += int(self.exchange.n_row_of_all - self.exchange.n_row)
             self.mean_loss.add(value, terms, totals)
         self.callbacks.call("on_backward_end")
         return value

@@ -60,6 +60,8 @@ def _column(values: Any) -> Tensor | None:
     column = torch.as_tensor(values)
     if not column.is_floating_point():
         column = column.float()
+    if column.dim() == 0:
+        raise ValueError("A batch must hold rows; the loader yields one row at a time. Use DataLoader(dataset, batch_size=1024).")
     return column.squeeze(1) if column.dim() == 2 and column.shape[1] == 1 else column
 
 

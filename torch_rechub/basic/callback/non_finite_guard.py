@@ -102,8 +102,8 @@ class NonFiniteGuard(Callback):
             trainer.optimizer.zero_grad(set_to_none=True)
         if late or not finite:
             for name, tensor in _moving(trainer).items():
-                if name in self._before:
-                    tensor.copy_(torch.where(finite, tensor, self._before[name]))
+                if name in self._before or name.startswith("mean_loss."):  # sums that this step began were 0 before
+                    tensor.copy_(torch.where(finite, tensor, self._before.get(name, torch.zeros_like(tensor))))
         self._pending = (_Flag(finite), state.step + 1, batches)
         if not late:
             self._read(trainer)
