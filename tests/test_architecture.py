@@ -157,10 +157,75 @@ def test_private_names_of_torch_are_in_one_file():
     assert not_converted == PRIVATE_TORCH_TO_MOVE
 
 
-def test_callbacks_know_the_trainer_only_as_a_type():
-    """No callback imports a trainer at run time."""
-    for path in (ROOT / "basic" / "callback").rglob("*.py"):
-        assert not any(module.startswith(("torch_rechub.trainers", "torch_rechub.engine")) for module in imports_of(path)), path
+#: What each room inside `basic` may import of `basic`, besides itself.
+INSIDE_BASIC = {
+    "initializers": set(),
+    "activation": set(),
+    "features": {"initializers", "activation"},
+    "batch": {"features", "initializers", "activation"},
+    "layers": {"batch", "features", "initializers", "activation"},
+}
+INSIDE_BASIC["loss_func"] = INSIDE_BASIC["metric"] = INSIDE_BASIC["tracking"] = {*INSIDE_BASIC["layers"], "layers"}
+INSIDE_BASIC["callback"] = {*INSIDE_BASIC["metric"], "loss_func", "metric", "tracking"}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def package_imports_of(path: Path):
+    """The modules of the package that a file imports, type-checking imports included; ``from package import module`` is the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else str(node.module) for name in inner]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "torch_rechub")
+
+
+def test_arrows_point_down_inside_basic():
+    """features, initializers, activation < batch < layers < {loss_func, metric, tracking} < callback."""
+    wrong = []
+    for path in (ROOT / "basic").rglob("*.py"):
+        room = path.relative_to(ROOT / "basic").parts[0].removesuffix(".py")
+        for module in package_imports_of(path) if room in INSIDE_BASIC else ():
+            parts = module.split(".")
+            if parts[1:2] == ["basic"] and len(parts) > 2 and parts[2] != room and parts[2] not in INSIDE_BASIC[room]:
+                wrong.append(f"{path.relative_to(ROOT)} -> {module}")
+    assert wrong == []
+
+
+def test_no_circle_is_left():
+    """No file imports itself through others, type-checking imports included (a package's list of its own rooms aside)."""
+    graph = {module_of(path): {name for name in package_imports_of(path) if name != module_of(path)} for path in FILES}
+    for lazy in ("torch_rechub", "torch_rechub.basic", "torch_rechub.utils"):
+        graph.pop(lazy)
+    settled: set[str] = set()
+    while ready := {module for module, below in graph.items() if module not in settled and below & graph.keys() <= settled}:
+        settled |= ready
+    assert sorted(graph.keys() - settled) == []
+
+
+def test_files_are_written_in_storage_only():
+    """No other room opens a file for writing, creates a folder, or deletes one."""
+    writing = {"write_text", "write_bytes", "mkdir", "unlink", "rmtree", "savefig", "touch"}
+    wrong = []
+    for path in FILES:
+        if room_of(path) == "storage":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            of_storage = isinstance(node.func, ast.Name) and name == "write_text"
+            opens = name == "open" and any(isinstance(a, ast.Constant) and set(str(a.value)) & set("wax+") for a in node.args[1:2])
+            if opens or (name in writing and not of_storage):
+                wrong.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)[:60]}")
+    assert wrong == []
 
 
 def test_files_and_functions_are_short():

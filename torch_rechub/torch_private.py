@@ -24,6 +24,7 @@ __all__ = [
     "foreach_lerp_",
     "foreach_mul_",
     "foreach_norm",
+    "has_hooks",
     "linear_one_dnn",
     "local_metadata_of",
     "sparse_indices",
@@ -163,3 +164,14 @@ def mark_as_stepped(optimizer: torch.optim.Optimizer, stepped: bool) -> None:
     The flag is not part of the optimizer's ``state_dict``, and no public function sets it.
     """
     vars(optimizer)["_opt_called"] = stepped
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling a module runs forward or backward hooks, its own or global ones.
+
+    ``nn.Module`` keeps its hooks in private dicts, and torch has no public way to ask for them.
+    """
+    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    state = nn.modules.module
+    of_all = (state._global_forward_hooks, state._global_forward_pre_hooks, state._global_backward_hooks, state._global_backward_pre_hooks)
+    return any(own) or any(of_all)

@@ -76,6 +76,14 @@ def test_hooks_take_the_trainer_alone(name):
     assert {method for method in dir(kind) if method.startswith("on_")} == set(HOOKS)
 
 
+@pytest.mark.parametrize(("name", "meant"), [("on_check_end", "on_record"), ("on_epoch_ended", "on_epoch_end"), ("on_zzz", "Hooks are")])
+def test_a_method_that_is_no_hook_is_refused(name, meant):
+    """A callback with a misspelled or renamed hook is refused when the trainer is made; the error names the hook that was meant."""
+    kind = type("Own", (Callback,), {name: lambda self, trainer: None})
+    with pytest.raises(TypeError, match=f"Own.{name} is not a hook and would never be called.*{meant}"):
+        zoo.trainer(callbacks=[kind()])
+
+
 def recorder(log, who="", fail=()):
     """A callback that logs every hook, and raises in those of ``fail``."""
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch_rechub.engine.catalogue import CatalogueScorer
 from torch_rechub.engine.catalogue_ranking import top_of
 
+CPU = torch.device("cpu")
 ALL = ["recall@1", "recall@3", "ndcg@3", "hr@2", "hit@3", "mrr@3", "precision@4", "mrr"]
 
 
@@ -66,7 +67,7 @@ def scored(model, relevant, seen=None, metrics=ALL, batch_size=2, item_size=2, b
     items = list(torch.arange(len(model.items)).split(item_size))
     scorer = CatalogueScorer(items, metrics, seen=None if seen is None else padded(seen), block_size=block_size)
     with torch.no_grad():
-        return scorer.score(model, batches(relevant, batch_size) if loader is None else loader, ranks or SingleRank())
+        return scorer.score(model, batches(relevant, batch_size) if loader is None else loader, CPU, ranks or SingleRank())
 
 
 def naive_places(model, relevant, seen):
@@ -229,12 +230,12 @@ def test_catalogue_users_without_relevant_rows_are_left_out_and_counted(caplog):
     relevant, scorer = [[0], [], [], [1]], CatalogueScorer([torch.arange(2)], ["recall@1"])
     loader = batches(relevant, 1)
     with torch.no_grad(), caplog.at_level(logging.WARNING):
-        scorer.score(model, loader[2:], SimulatedRank(1, 2, sent))
+        scorer.score(model, loader[2:], CPU, SimulatedRank(1, 2, sent))
         assert "left out" not in caplog.text
-        assert scorer.score(model, loader[:2], SimulatedRank(0, 2, sent)) == {"recall@1": 0.5}
+        assert scorer.score(model, loader[:2], CPU, SimulatedRank(0, 2, sent)) == {"recall@1": 0.5}
         assert caplog.text.count("2 users have no relevant row and are left out") == 1
         for _ in range(2):
-            scorer.score(model, loader, SingleRank())
+            scorer.score(model, loader, CPU, SingleRank())
     assert caplog.text.count("left out") == 1
 
 
@@ -243,10 +244,10 @@ def test_catalogue_scorer_starts_each_pass_afresh():
     model, calls = Vectors([[1.0], [1.0]], [[2.0], [1.0]]), []
     scorer = CatalogueScorer([torch.arange(2)], ["recall@1"])
     with torch.no_grad():
-        first = scorer.score(model, batches([[0], [1]], 1), SingleRank(), after_batch=lambda: calls.append(1))
-        assert first == scorer.score(model, batches([[0], [1]], 1), SingleRank()) == {"recall@1": 0.5}
+        first = scorer.score(model, batches([[0], [1]], 1), CPU, SingleRank(), after_batch=lambda: calls.append(1))
+        assert first == scorer.score(model, batches([[0], [1]], 1), CPU, SingleRank()) == {"recall@1": 0.5}
         model.items.copy_(torch.tensor([[1.0], [2.0]]))
-        assert scorer.score(model, batches([[1], [1]], 1), SingleRank()) == {"recall@1": 1.0}
+        assert scorer.score(model, batches([[1], [1]], 1), CPU, SingleRank()) == {"recall@1": 1.0}
     assert len(calls) == 2
     assert [(metric.name, metric.higher_is_better) for metric in scorer.metrics] == [("recall@1", True)]
 
@@ -256,7 +257,7 @@ def test_catalogue_relevant_may_be_a_function_of_the_batch():
     model, ids = Vectors([[1.0], [1.0]], [[2.0], [1.0]]), torch.arange(2)
     for rows in (torch.tensor([0, 1]), torch.tensor([[0], [1]]), torch.tensor([[0, -1], [-1, 1]], dtype=torch.int32)):
         scorer = CatalogueScorer([ids], ["recall@1"], relevant=lambda batch, rows=rows: rows[batch[0]])
-        assert scorer.score(model, [(ids, None), (ids[:0], None)], SingleRank()) == {"recall@1": 0.5}
+        assert scorer.score(model, [(ids, None), (ids[:0], None)], CPU, SingleRank()) == {"recall@1": 0.5}
 
 
 def refused(match, *, users=((1.0,), (1.0,)), n_item=2, y=(0, 1), items=None, batch=None, **settings):
@@ -264,7 +265,7 @@ def refused(match, *, users=((1.0,), (1.0,)), n_item=2, y=(0, 1), items=None, ba
     scorer = CatalogueScorer([torch.arange(n_item)] if items is None else items, **settings)
     batch = (ids, torch.as_tensor(y)) if batch is None else batch
     with pytest.raises(ValueError, match=match), torch.no_grad():
-        scorer.score(Vectors(users, torch.ones(max(n_item, 1), 1)), [batch], SingleRank())
+        scorer.score(Vectors(users, torch.ones(max(n_item, 1), 1)), [batch], CPU, SingleRank())
 
 
 def test_catalogue_bad_data_is_refused_by_name():

@@ -11,6 +11,7 @@ import zoo
 from resuming import InterruptAt, Interrupted, Recipe, assert_same, result
 
 from torch_rechub.basic.callback import Checkpoint, checkpoint
+from torch_rechub.storage import saves
 from torch_rechub.storage.saves import SaveFolder
 
 
@@ -206,3 +207,12 @@ def test_a_run_saved_in_the_background_resumes(tmp_path):
     resumed = result(start("auto", seed=7))
     same = ("weights", "best", "optimizer", "history", "decisions", "position", "torch")
     assert_same({name: resumed[name] for name in same}, {name: expected[name] for name in same})
+
+
+def test_a_save_of_another_version_is_refused_by_its_format(tmp_path, monkeypatch):
+    """A save with another format number is not called damaged: the error names both numbers and the remedy."""
+    monkeypatch.setattr(saves, "FORMAT", 1)
+    fit(tmp_path, resume="auto", n_epoch=1)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"format 1, this one reads 2"):
+        fit(tmp_path, resume="auto")

@@ -1,4 +1,4 @@
-"""Batches of a table: torch's DataLoader where workers are asked for, a bare loop where they are not."""
+"""Batches of a table: by torch's DataLoader with workers, by a plain loop without."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["TableLoader"]
 
 
 class TableLoader(DataLoader[Any]):
-    """Yields ``(x, y)``, ``(x, y, weight)`` where rows are weighted, or ``x`` where there are no labels; ``x`` is packed.
+    """Yields ``(x, y)``, ``(x, y, weight)`` where rows are weighted, or ``x`` where there are no labels. ``x`` is packed.
 
-    Shuffling is a function of ``(seed, epoch)``, the same with any number of workers; torch's global random state is left alone.
-    Iterating walks the present epoch and moves on to the next one, so a hand-written loop sees a new order each time.
-    Without workers, torch's DataLoader would add 10-15 % to the cost of cutting a batch, so a plain loop takes its place.
+    Shuffling is a function of ``(seed, epoch)``, the same with any number of workers; torch's global random state is not used.
+    Each iteration walks the present epoch and advances to the next one, so a hand-written loop gets a new order each time. Without workers
+    a plain loop replaces torch's DataLoader, which would add 10-15 % to the cost of a batch.
 
     Args:
         table: the rows.
-        batch_size: rows a batch; the last one may have fewer, even one.
+        batch_size: rows per batch; the last one may have fewer, even one.
         shuffle: a new order each epoch; stored order otherwise.
-        seed: of the shuffling; None draws one from torch's global random state, so ``torch.manual_seed`` governs.
+        seed: of the shuffling; None draws one from torch's global random state (``torch.manual_seed``).
         drop_last: leave out a last batch that is not full.
-        num_workers: processes that cut batches; 0 is the fastest for a table in memory.
+        num_workers: processes that make batches; 0 is the fastest for a table in memory.
         options: passed on to ``DataLoader``: ``pin_memory``, ``prefetch_factor``, ``multiprocessing_context``, ...
 
     Raises:
@@ -55,21 +55,21 @@ class TableLoader(DataLoader[Any]):
     ) -> None:
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number >= 1; got {batch_size!r}.")
-        self.seed_is_drawn = seed is None  # nobody chose it, so a run that is gone on with may bring its own
+        self.seed_is_drawn = seed is None  # not chosen by the user: a resumed run uses its saved seed
         if seed is None:
             seed = int(torch.randint(2**62, ())) if shuffle else 0
         self.table = table
         self.shuffle = shuffle
         self._order = BatchOrder(len(table), int(batch_size), shuffle, int(seed), drop_last)
         self._options = options
-        # A generator of its own: DataLoader draws a seed for its workers at every iteration, from the global one otherwise.
+        # Its own generator: DataLoader draws a seed for its workers at every iteration, by default from the global state.
         options = {"generator": torch.Generator().manual_seed(int(seed))} | options
-        batches: Any = _Portable(self._order)  # torch's stubs want lists of indices; whatever ``__getitems__`` takes will do
+        batches: Any = _Portable(self._order)  # torch's stubs want lists of indices; ``__getitems__`` takes more
         super().__init__(table, batch_sampler=batches, collate_fn=_as_it_is, num_workers=num_workers, **options)
-        # With a batch sampler DataLoader forgets both and forbids writing them; readers of a loader expect the truth.
+        # With a batch sampler DataLoader sets both to None and forbids writing them.
         object.__setattr__(self, "batch_size", int(batch_size))
         object.__setattr__(self, "drop_last", drop_last)
-        # torch keeps a flag of our method's name, "batches come in the order asked for"; the method reads as a yes to it, as it must.
+        # torch stores a flag ``in_order``, which would hide our method; the method is truthy, as the flag's default.
         self.__dict__.pop("in_order", None)
 
     @property
@@ -84,7 +84,7 @@ class TableLoader(DataLoader[Any]):
 
     @property
     def seed(self) -> int:
-        """What the shuffling depends on besides the epoch. May be assigned, as a resumed run does."""
+        """What the shuffling depends on besides the epoch. A resumed run assigns it."""
         return self._order.seed
 
     @seed.setter
@@ -92,57 +92,57 @@ class TableLoader(DataLoader[Any]):
         self._order.seed = int(seed)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Says where the next iteration starts; the batches before ``start_batch`` are not read. The one after it starts at the next epoch.
+        """Set where the next iteration starts; the batches before ``start_batch`` are not read. The following one starts at the next epoch.
 
         Raises:
-            ValueError: when there is no such place.
+            ValueError: when the position does not exist.
         """
         if epoch < 0 or not 0 <= start_batch <= len(self):
             raise ValueError(f"epoch must be >= 0 and start_batch within 0..{len(self)}; got epoch={epoch}, start_batch={start_batch}.")
         self._order.epoch, self._order.start_batch = epoch, start_batch
 
     def share(self, rank: int, n_rank: int) -> None:
-        """From here on yield one process's part of every batch; the batches that all ``n_rank`` processes read together are those of one
-        process with ``n_rank`` times the batch size, cut evenly. ``share(0, 1)`` yields all rows again.
+        """Yield only one process's part of every batch from now on. The batches that all ``n_rank`` processes read together are those of
+        one process with ``n_rank`` times the batch size, divided evenly. ``share(0, 1)`` yields all rows again.
 
-        Where the last batch has fewer rows than there are processes, :attr:`stands_in` is True for those that have none: they are given
-        a row of it that is another's.
+        Where the last batch has fewer rows than there are processes, :attr:`stands_in` is True for the processes without a row: they
+        yield a row of another process, so that all iterators have equally many batches.
 
         Raises:
             ValueError: when there are fewer rows than processes.
         """
         if len(self.table) < n_rank:
-            raise ValueError(f"Each of {n_rank} processes needs a row of its own; there are {len(self.table)}. Start fewer processes.")
+            raise ValueError(f"Each of {n_rank} processes needs at least one row; there are {len(self.table)}. Start fewer processes.")
         self._order.rank, self._order.n_rank = rank, n_rank
 
     @property
     def stands_in(self) -> bool:
-        """Whether the epoch's last batch is another process's row, which must not count here."""
+        """Whether the epoch's last batch is a row of another process, which must not be counted here."""
         return self._order.stands_in
 
     def in_order(self, rank: int = 0, n_rank: int = 1) -> TableLoader:
-        """All rows of the same table in stored order, for evaluation, or one process's stretch of them; this loader's epoch stays."""
+        """All rows in stored order, for evaluation, or one process's part of them; this loader's epoch does not change."""
         table, n_row = self.table, len(self.table)
         if n_rank > 1:
             table = table.take(slice(n_row * rank // n_rank, n_row * (rank + 1) // n_rank))
         return TableLoader(table, self._order.batch_size, num_workers=self.num_workers, **self._options)
 
-    def __iter__(self) -> Any:  # an iterator of batches; torch's own type for it is private
-        """Walks the present epoch and moves on to the next one, also when the walk is left early."""
+    def __iter__(self) -> Any:  # an iterator of batches; torch's type for it is private
+        """Iterate over the present epoch and advance to the next one, also when the iteration ends early."""
         if len(self.table) == 0:
             raise ValueError(
-                "This loader has no rows. If a split made it, leave it a larger share in split_ratio=(train, val), whose rest is the test."
+                "This loader has no rows. If a split made it, give it a larger share: split_ratio=(train, val); the rest is the test set."
             )
         if self.num_workers == 0 and not self.pin_memory:
             batches = map(self.table.batch, iter(self._order))
         else:
             batches = _FromWorkers(super().__iter__(), self)
-        self._order.advance()  # not by the order itself: DataLoader starts to walk it twice
+        self._order.advance()  # not by the order itself: DataLoader iterates over it twice
         return batches
 
 
 class _FromWorkers(Iterator[Any]):
-    """Batches that other processes cut. They bring copies of the layout, but models plan once per layout: it is put back."""
+    """Batches from worker processes. They hold copies of the layout, which are replaced by the loader's: models plan once per layout."""
 
     def __init__(self, batches: Any, loader: TableLoader) -> None:
         self.batches, self.loader = batches, loader
@@ -155,14 +155,14 @@ class _FromWorkers(Iterator[Any]):
         return batch
 
     def close(self) -> None:
-        """End the processes, unless they are to serve the next epoch as well."""
+        """End the worker processes, unless they are persistent."""
         shutdown = shutdown_of(self.batches)
         if shutdown is not None and not self.loader.persistent_workers:
             shutdown()
 
 
 class _Portable(Sampler["Array | slice"]):
-    """The same order as arrays: they travel to workers through a pipe, whereas a view of a tensor takes all of it to shared memory."""
+    """The same order as arrays, which are sent to workers through a pipe; a view of a tensor would move all of it to shared memory."""
 
     def __init__(self, order: BatchOrder) -> None:
         self.order = order

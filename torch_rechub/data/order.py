@@ -1,4 +1,4 @@
-"""In which order an epoch walks the rows: a function of ``(seed, epoch)`` and of nothing else, so a place in the data is two integers."""
+"""The order of the rows in an epoch: a function of ``(seed, epoch)`` only, so a position in the data is two integers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BatchOrder", "epoch_order"]
 
 
 def epoch_order(n_row: int, seed: int, epoch: int) -> Tensor:
-    """The permutation of ``n_row`` rows that epoch ``epoch`` of seed ``seed`` walks; torch's global random state plays no part.
+    """The permutation of ``n_row`` rows in epoch ``epoch`` with seed ``seed``; torch's global random state is not used.
 
     Example:
         >>> torch.equal(epoch_order(5, seed=1, epoch=0), epoch_order(5, seed=1, epoch=0))
@@ -22,7 +22,7 @@ def epoch_order(n_row: int, seed: int, epoch: int) -> Tensor:
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """One 63-bit seed from two, so that neighbours differ: a step and the finalizer of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    """One 63-bit seed from two numbers: a step and the finalizer of SplitMix64 (Steele et al., OOPSLA 2014)."""
     mask = 2**64 - 1
     z = ((seed + 1) * 0x9E3779B97F4A7C15 + epoch) & mask
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -34,9 +34,9 @@ class BatchOrder(Sampler["Tensor | slice"]):
     """Yields the rows of one batch after another: index tensors when shuffled, slices in stored order.
 
     Args:
-        n_row: rows to walk.
-        batch_size: rows a batch; the last one may be smaller.
-        shuffle: walk in :func:`epoch_order`; in stored order otherwise.
+        n_row: number of rows.
+        batch_size: rows per batch; the last one may be smaller.
+        shuffle: use :func:`epoch_order`; stored order otherwise.
         seed: of the shuffling.
         drop_last: leave out a last batch that is not full.
     """
@@ -53,16 +53,16 @@ class BatchOrder(Sampler["Tensor | slice"]):
 
     @property
     def stands_in(self) -> bool:
-        """Whether the epoch's last batch has fewer rows than there are ranks and none for this one, which reads another's then."""
+        """Whether the epoch's last batch has no row for this rank, which then reads a row of another rank."""
         begin, end = self._part_of(len(self) - 1)
         return begin == end
 
     def __iter__(self) -> Iterator[Tensor | slice]:
-        """Walks the present epoch from ``start_batch``, wherever :meth:`advance` moves on to meanwhile."""
+        """Iterate over the present epoch from ``start_batch``; :meth:`advance` does not affect a running iteration."""
         return self._walk(self.epoch, self.start_batch)
 
     def advance(self) -> None:
-        """Moves on to the start of the next epoch."""
+        """Advance to the start of the next epoch."""
         self.epoch, self.start_batch = self.epoch + 1, 0
 
     def _walk(self, epoch: int, start: int) -> Iterator[Tensor | slice]:
@@ -72,7 +72,7 @@ class BatchOrder(Sampler["Tensor | slice"]):
             yield rows if order is None else order[rows]
 
     def _place_of(self, batch: int) -> slice:
-        """Where in the order a batch lies: this rank's even part of what all ranks read together."""
+        """The slice of the order that is a batch: this rank's part of the rows that all ranks read together."""
         begin, end = self._part_of(batch)
         first = batch * self.batch_size * self.n_rank
         return slice(begin, end) if begin < end else slice(first, first + 1)

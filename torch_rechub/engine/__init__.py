@@ -1,3 +1,8 @@
-"""The one training loop, and all that it needs: batches, gradients, validation, resume, several processes."""
+"""The one training loop, and its seams: what a task optimizes (``Objective``) and what a validation measures (``Scorer``)."""
 
-__all__: list[str] = []
+from torch_rechub.engine.catalogue import CatalogueScorer
+from torch_rechub.engine.objective import Judged, Loss, Objective, Size, divide
+from torch_rechub.engine.row_objective import RowObjective
+from torch_rechub.engine.scorer import RowScorer, Scorer
+
+__all__ = ["CatalogueScorer", "Judged", "Loss", "Objective", "RowObjective", "RowScorer", "Scorer", "Size", "divide"]

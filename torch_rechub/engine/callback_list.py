@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP, Callback
@@ -13,6 +14,7 @@ from torch_rechub.basic.metric.kept_rows import KeptRows
 __all__ = ["CallbackList", "overrides", "with_built_ins"]
 
 logger = logging.getLogger(__name__)
+RENAMED = {"on_check_end": "on_record", "on_save_end": "on_save"}  #: hooks of earlier states of this package
 
 
 def with_built_ins(given: Sequence[Callback], built_in: Mapping[type[Callback], Callback | None]) -> list[Callback]:
@@ -23,13 +25,14 @@ def with_built_ins(given: Sequence[Callback], built_in: Mapping[type[Callback], 
         built_in: class -> the built-in instance, or None where there is none unless the user gives one.
 
     Raises:
-        TypeError: when something given is no callback.
+        TypeError: when something given is no callback, or defines an ``on_...`` method that is no hook.
     """
     for callback in given:
         if not isinstance(callback, Callback):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
                 f"callbacks must be instances of torch_rechub.basic.callback.Callback, such as EarlyStopper(3); got {callback!r}."
             )
+        _check_hooks(callback)
     chosen = [next((callback for callback in given if isinstance(callback, kind)), default) for kind, default in built_in.items()]
     last = [callback for callback in chosen if callback is not None]
     return [callback for callback in given if not any(callback is other for other in last)] + last
@@ -99,6 +102,15 @@ class CallbackList(Sequence[Callback]):
         except Exception as error:
             _add_note(error, listener)
             raise
+
+
+def _check_hooks(callback: Callback) -> None:
+    """A method ``on_...`` that is no hook would never be called: refuse it, and name the hook that was perhaps meant."""
+    for name in dir(type(callback)):
+        if name.startswith("on_") and name not in HOOKS:
+            meant = RENAMED.get(name) or next(iter(get_close_matches(name, HOOKS, n=1)), None)
+            remedy = f"Did you mean {meant}?" if meant else f"Hooks are {', '.join(HOOKS)}."
+            raise TypeError(f"{type(callback).__name__}.{name} is not a hook and would never be called. {remedy} Rename the method.")
 
 
 def overrides(callback: Callback, hook: str) -> bool:

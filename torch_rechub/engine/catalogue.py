@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from torch_rechub.basic.metric.catalogue import CatalogueMetric, RankedUsers, get_catalogue_metric
 from torch_rechub.engine.catalogue_ranking import ScoreBlocks, dot_scores, pair_keys, rank_catalogue
+from torch_rechub.engine.distributed import SINGLE, Ranks
 
 __all__ = ["CatalogueScorer", "ItemRows"]
 
@@ -24,15 +24,6 @@ ItemRows: TypeAlias = Callable[[Any], Tensor]
 BLOCK_BYTES = 16 * 2**20
 #: The most memory that one block of scores takes.
 MOST_BYTES = 64 * 2**20
-
-
-class Ranks(Protocol):
-    """The processes of one run, as far as a scorer needs them."""
-
-    @property
-    def is_first(self) -> bool: ...
-
-    def all_gather_objects(self, value: Any) -> list[Any]: ...
 
 
 class CatalogueScorer:
@@ -74,10 +65,6 @@ class CatalogueScorer:
             only once; when ``block_size`` is not a whole number >= 1.
 
     Example:
-        >>> class Alone:
-        ...     is_first = True
-        ...     def all_gather_objects(self, value):
-        ...         return [value]
         >>> class Tables(nn.Module):
         ...     users = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         ...     items = torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.1, 0.7]])
@@ -87,7 +74,7 @@ class CatalogueScorer:
         ...         return self.users[batch[0]] if side == "user" else self.items[batch]
         >>> scorer = CatalogueScorer(items=[torch.tensor([0, 1, 2])], metrics=["recall@1", "mrr"])
         >>> loader = [(torch.tensor([0, 1]), torch.tensor([1, 2]))]
-        >>> scorer.score(Tables(), loader, Alone())
+        >>> scorer.score(Tables(), loader, torch.device("cpu"))
         {'recall@1': 0.5, 'mrr': 0.75}
     """
 
@@ -114,7 +101,12 @@ class CatalogueScorer:
         self._logged_left_out = 0
 
     def score(
-        self, objective: nn.Module, loader: Iterable[Any], ranks: Ranks, after_batch: Callable[[], None] | None = None
+        self,
+        objective: nn.Module,
+        loader: Iterable[Any],
+        device: torch.device,
+        ranks: Ranks = SINGLE,
+        after_batch: Callable[[], None] | None = None,
     ) -> dict[str, float]:
         """The value of each metric over the users of ``loader``, of all ranks together.
 
@@ -124,6 +116,7 @@ class CatalogueScorer:
             objective: has ``to_device(batch, device)`` and ``encode(batch, side)`` with side "user" or "item", and may have
                 ``score_block(users, items)``.
             loader: yields batches of users; on several ranks, those of this rank.
+            device: where the objective is.
             ranks: the processes among which the users are shared.
             after_batch: called after each batch.
 
@@ -134,10 +127,10 @@ class CatalogueScorer:
             ValueError: when the catalogue is empty, vectors or scores have another shape than they must, a batch has no targets, or a
                 relevant or seen row lies outside the catalogue.
         """
-        items = self._encode_items(objective)
+        items = self._encode_items(objective, device)
         totals, n_left_out = [metric.empty() for metric in self.metrics], 0
         for batch in loader:
-            users = self._rank(objective, batch, items)
+            users = self._rank(objective, batch, items, device)
             has_relevant = users.n_relevant > 0
             n_left_out += int((~has_relevant).sum())
             for metric in totals:
@@ -146,9 +139,9 @@ class CatalogueScorer:
                 after_batch()
         return self._merge(totals, n_left_out, ranks)
 
-    def _encode_items(self, objective: nn.Module) -> Tensor:
+    def _encode_items(self, objective: nn.Module, device: torch.device) -> Tensor:
         """The vectors of all items, ``(N, D)``."""
-        parts = [_encode(objective, batch, "item") for batch in self.items]
+        parts = [_encode(objective, batch, "item", device) for batch in self.items]
         items = torch.cat(parts) if parts else torch.empty(0, 0)
         if not len(items):
             raise ValueError("CatalogueScorer: the catalogue must hold at least one item; items yields none.")
@@ -156,9 +149,9 @@ class CatalogueScorer:
             raise ValueError(f"CatalogueScorer: encode(batch, 'item') must return (N, D); got {tuple(parts[0].shape)}.")
         return items
 
-    def _rank(self, objective: nn.Module, batch: Any, items: Tensor) -> RankedUsers:
+    def _rank(self, objective: nn.Module, batch: Any, items: Tensor, device: torch.device) -> RankedUsers:
         relevant_rows = _targets(batch) if self.relevant is None else self.relevant(batch)
-        users = _encode(objective, batch, "user")
+        users = _encode(objective, batch, "user", device)
         relevant = _pairs("relevant", relevant_rows, users, items)
         masked = relevant[:0]
         if self.seen is not None:
@@ -191,11 +184,10 @@ class CatalogueScorer:
         self._logged_left_out = n_left_out
 
 
-def _encode(objective: nn.Module, batch: Any, side: str) -> Tensor:
-    """The vectors of one side on the device of the objective, at least in float32."""
-    tensor = next(chain(objective.parameters(), objective.buffers()), None)
-    model = cast(Any, objective)
-    vectors: Tensor = model.encode(model.to_device(batch, torch.device("cpu") if tensor is None else tensor.device), side)
+def _encode(objective: nn.Module, batch: Any, side: str, device: torch.device) -> Tensor:
+    """The vectors of one side, at least in float32."""
+    encoder = cast(Any, objective)
+    vectors: Tensor = encoder.encode(encoder.to_device(batch, device), side)
     return vectors.float() if vectors.is_floating_point() and vectors.element_size() < 4 else vectors
 
 

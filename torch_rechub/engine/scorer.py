@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from torch_rechub.engine.objective import Objective
 __all__ = ["RowScorer", "Scorer"]
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Measures a model on a loader's batches. The caller sets evaluation mode and disables gradients."""
 

@@ -7,11 +7,12 @@ from typing import Any, Literal, TypeAlias
 
 from torch_rechub.basic.metric import FunctionMetric, Metric, MetricSpec, auc_score, get_metric
 from torch_rechub.basic.metric.base import check_metric_name
+from torch_rechub.engine.scorer import RowScorer, Scorer
 
 __all__ = ["Direction", "MetricSpecs", "Scoring"]
 
 Direction = Literal["max", "min"]
-MetricSpecs: TypeAlias = Sequence[MetricSpec] | Mapping[str, Sequence[MetricSpec]]
+MetricSpecs: TypeAlias = Sequence[MetricSpec] | Mapping[str, Sequence[MetricSpec]] | Scorer
 
 
 class Scoring:
@@ -19,7 +20,7 @@ class Scoring:
 
     Args:
         metrics: names, classes or instances; for several tasks a mapping of task to such a list, whose metrics are then called
-            ``<metric>/<task>``.
+            ``<metric>/<task>``; or a scorer, which has its own metrics.
         monitor: the metric that decides; the first one by default.
         mode: its direction, for a function that does not know its own.
 
@@ -29,10 +30,15 @@ class Scoring:
     """
 
     def __init__(self, metrics: MetricSpecs, monitor: str | None, mode: Direction | None) -> None:
-        if isinstance(metrics, str) or not metrics:
+        if isinstance(metrics, str) or (not isinstance(metrics, Scorer) and not metrics):
             raise ValueError(f"metrics must be a list of at least one metric, such as ['auc', 'logloss']; got {metrics!r}.")
-        by_task: Mapping[Any, Sequence[MetricSpec]] = metrics if isinstance(metrics, Mapping) else {None: metrics}
-        self.by_task: dict[str | None, list[Metric]] = {task: _named(task, specs) for task, specs in by_task.items()}
+        self.scorer: Scorer | None = metrics if isinstance(metrics, Scorer) else None
+        self.by_task: dict[str | None, list[Any]] = {}
+        if isinstance(metrics, Scorer):
+            self.by_task[None] = list(metrics.metrics)
+        else:
+            by_task: Mapping[Any, Sequence[MetricSpec]] = metrics if isinstance(metrics, Mapping) else {None: metrics}
+            self.by_task = {task: _named(task, specs) for task, specs in by_task.items()}
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(f"metrics must have different names; got {names}. Assign .name on one of two with the same name.")
@@ -44,7 +50,7 @@ class Scoring:
         self.expected_direction()
 
     @property
-    def metrics(self) -> list[Metric]:
+    def metrics(self) -> list[Any]:
         """All metrics, in order."""
         return [metric for metrics in self.by_task.values() for metric in metrics]
 
@@ -57,6 +63,8 @@ class Scoring:
     def function(self, function: Callable[..., Any]) -> None:
         if not callable(function):
             raise TypeError(f"evaluate_fn must be a function of (y_true, y_pred); got {function!r}.")
+        if self.scorer is not None:
+            raise ValueError(f"evaluate_fn takes labels and predictions, which {type(self.scorer).__name__} does not give. Leave it out.")
         metric = FunctionMetric(function, higher_is_better=self.mode != "min")
         check_metric_name(metric.name)
         first = next(iter(self.by_task))
@@ -69,6 +77,14 @@ class Scoring:
     def monitor(self) -> str:
         """The name of the metric that decides."""
         return self.given_monitor or self.metrics[0].name
+
+    def make_scorer(self, rows: Metric | None = None) -> Scorer:
+        """What measures a validation; ``rows`` is one more metric that keeps the rows of a validation for callbacks."""
+        if self.scorer is None:
+            return RowScorer(self.by_task, rows)
+        if rows is not None:
+            raise ValueError(f"A callback needs the predictions of rows, which {type(self.scorer).__name__} does not give. Leave it out.")
+        return self.scorer
 
     def metric(self, name: str | None = None) -> Metric:
         """The metric called ``name``; the monitored one by default."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ class OptimizerStep:
 
     def _add(self, sums: dict[str, Tensor], totals: Mapping[str, Size]) -> dict[str, Tensor]:
         """Forward and backward of the present batch; returns the sums of the loss and its terms."""
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision), _quiet_compiler(self.compiled is not self.objective):
             loss = self.compiled(self.state.current_batch, totals)
         if set(loss.terms) != set(self._terms or ()):
             raise ValueError(
@@ -183,6 +184,17 @@ class OptimizerStep:
 
 
 VALUE = "value of the loss"
+
+
+@contextmanager
+def _quiet_compiler(compiled: bool) -> Generator[None, None, None]:
+    """Without the warning that torch's compiler causes itself when it reads ``.grad`` of the tensors at a break of its graph."""
+    if not compiled:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+        yield
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -25,7 +25,7 @@ from torch_rechub.types import FilePath
 __all__ = ["DamagedSaveError", "SaveFolder", "digest", "tensor_digest"]
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2  #: of the state that a run saves; raised where a save of an earlier version cannot be resumed
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 
@@ -119,11 +119,14 @@ class SaveFolder:
         try:
             text = path.read_text()
             manifest = json.loads(text)
-            is_valid = manifest["format"] == FORMAT and text == _sealed({key: value for key, value in manifest.items() if key != "seal"})
+            is_valid = text == _sealed({key: value for key, value in manifest.items() if key != "seal"})
+            version = manifest["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedSaveError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
         if not is_valid:
             raise DamagedSaveError(f"{path} is damaged: its content was changed after it was written.")
+        if version != FORMAT:
+            raise DamagedSaveError(f"{path} was written by another version of this package: format {version}, this one reads {FORMAT}.")
         return manifest
 
     def newest(self) -> Any:

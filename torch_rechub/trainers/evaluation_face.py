@@ -14,7 +14,7 @@ from torch_rechub.data import Loader, as_loader
 from torch_rechub.engine.distributed import SINGLE, Ranks
 from torch_rechub.engine.evaluation import evaluating, predict
 from torch_rechub.engine.objective import Objective
-from torch_rechub.engine.scorer import RowScorer, Scorer
+from torch_rechub.engine.scorer import Scorer
 from torch_rechub.engine.scoring import Scoring
 from torch_rechub.engine.step import autocast
 
@@ -32,7 +32,7 @@ class EvaluationFace:
 
     def make_scorer(self, rows: Metric | None = None) -> Scorer:
         """What a validation measures; ``rows`` is one more metric that keeps the rows of a validation for callbacks."""
-        return RowScorer(self.scoring.by_task, rows)
+        return self.scoring.make_scorer(rows)
 
     def evaluate(self, model: nn.Module, data_loader: Iterable[Any]) -> float:
         """The monitored metric of ``model`` on a loader's rows; our loaders are read in stored order. ``fit`` calls an override of it."""
@@ -49,12 +49,17 @@ class EvaluationFace:
         return predict(self._objective.for_model(model), data_loader, self.device, self.precision)
 
     def score(self, loader: Loader, rows: Metric | None, after_batch: Callable[[], None]) -> dict[str, float]:
-        """Measure the model in a validation: by the scorer, or by the ``evaluate`` of a subclass."""
-        if type(self).evaluate is not EvaluationFace.evaluate and rows is None:
-            return {self.scoring.monitor: float(self.evaluate(self._objective.model, loader.in_order()))}
+        """Measure the model in a validation: by the scorer, or by the ``evaluate`` of a subclass. All ranks get the same numbers."""
+        overridden = type(self).evaluate is not EvaluationFace.evaluate
+        metrics: dict[str, float] = {}
         with evaluating(self._objective), autocast(self.device, self.precision):
-            ranks = self.ranks if loader.is_shared else SINGLE
-            metrics = self.make_scorer(rows).score(self._objective, loader.in_order(), self.device, ranks, after_batch)
-        if type(self).evaluate is not EvaluationFace.evaluate:
-            metrics[self.scoring.monitor] = float(self.evaluate(self._objective.model, loader.in_order()))
+            if rows is not None or not overridden:
+                ranks = self.ranks if loader.is_shared else SINGLE
+                metrics = self.make_scorer(rows).score(self._objective, loader.in_order(), self.device, ranks, after_batch)
+            if overridden:
+                metrics[self.scoring.monitor] = float(self.evaluate(self._objective.model, loader.in_order()))
+        if overridden or not loader.is_shared:  # each rank measured by itself: rank 0 decides
+            metrics = self.ranks.from_first(lambda: metrics)
+            if rows is not None and not self.ranks.is_single:
+                rows.load_state_dict(self.ranks.from_first(rows.state_dict))
         return metrics

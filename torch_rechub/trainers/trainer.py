@@ -58,7 +58,8 @@ class Trainer(CallbackFace, EvaluationFace):
         loss_mode: False where the model returns ``(prediction, extra loss)``.
         model_path: the folder of ``model.pth``, created before training; None writes nothing.
         model_logger: one logger or a list, see :mod:`torch_rechub.basic.tracking`.
-        metrics: what a validation measures: names, classes or instances of :mod:`torch_rechub.basic.metric`.
+        metrics: what a validation measures: names, classes or instances of :mod:`torch_rechub.basic.metric`; a mapping of task to such a
+            list; or a scorer, such as :class:`~torch_rechub.engine.CatalogueScorer`.
         monitor: the metric that decides; the first one by default.
         mode: the direction of an assigned ``evaluate_fn``: "max" (default) or "min".
         val_every: validate within the epoch as well: a fraction of it, or a number of optimizer steps. Patience counts validations.

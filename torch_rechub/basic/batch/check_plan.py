@@ -1,4 +1,4 @@
-"""How packed columns are checked by whole matrices, in two looks, where going through 39 columns one by one would take 20 times as long."""
+"""The check of packed columns by two tests of whole matrices: 20 times faster than 39 columns one by one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["CheckPlan", "plan_for"]
 
 @dataclass(frozen=True, eq=False)
 class CheckPlan:
-    """What is worked out once for a layout and a tuple of features.
+    """The constants of the check, computed once for a layout and a tuple of features.
 
-    ``last`` holds the last valid id of each column of the integer matrix, compared as *unsigned* numbers: a negative id is a huge one
-    there, so one comparison sees both ends, and a column that no id feature reads has the largest number of all. ``dense`` are the columns
-    of the float matrix that must be finite, None where all of them are. ``others`` are the features to check one by one.
+    ``last`` holds the last valid id of each column of the integer matrix, compared as *unsigned* numbers: a negative id is a large unsigned
+    number, so one comparison tests both bounds. A column that no id feature reads has the largest number. ``dense`` are the columns of
+    the float matrix that must be finite, None for all. ``others`` are the features to check one by one.
     """
 
     features: Sequence[Feature]
@@ -34,8 +34,8 @@ class CheckPlan:
     others: tuple[Feature, ...]
     on_device: dict[tuple[torch.device, torch.dtype], Tensor]
 
-    def surely_fine(self, x: PackedFeatures) -> bool:
-        """True only if the two matrices hold nothing wrong; a sum that overflows is a false alarm that costs a second look."""
+    def is_valid(self, x: PackedFeatures) -> bool:
+        """True only if both matrices are valid. A sum that overflows gives False; the features are then checked one by one."""
         ids = x.ids.numpy()
         last = self.last.get(ids.dtype.itemsize)
         if last is None or (ids.view(last.dtype) > last).any():
@@ -44,12 +44,12 @@ class CheckPlan:
         return math.isfinite(total.item())
 
     def assert_later(self, x: PackedFeatures) -> None:
-        """The same as :meth:`surely_fine`, asserted when the device gets there."""
+        """The same test, asserted on the device without waiting for it."""
         key = (x.ids.device, x.ids.dtype)
         if key not in self.on_device:
             largest = torch.iinfo(x.ids.dtype).max
             last = np.minimum(self.last[8], largest).astype(np.int64)
-            read = self.last[8] < 2**63  # columns that no id feature reads hold anything
+            read = self.last[8] < 2**63  # columns that no id feature reads are not checked
             lowest = np.where(read, 0, torch.iinfo(x.ids.dtype).min)
             self.on_device[key] = torch.from_numpy(np.stack([lowest, last])).to(*key)
         lowest, last = self.on_device[key]
@@ -62,11 +62,11 @@ _plans: dict[tuple[Layout, int], CheckPlan] = {}
 
 
 def plan_for(layout: Layout, features: Sequence[Feature]) -> CheckPlan:
-    """The plan, kept for tuples: a tuple is known again by its identity, which the plan keeps alive.
+    """The plan, cached for tuples: a tuple is recognised by its identity, and the plan keeps it alive.
 
     Args:
         layout: of the packed columns.
-        features: what a model reads; for a list the plan is made anew each time.
+        features: what a model reads; for a list the plan is computed at each call.
     """
     plan = _plans.get((layout, id(features)))
     if plan is not None and plan.features is features:

@@ -1,7 +1,7 @@
-"""Wrong input becomes one clear error before it changes a weight: ids beyond the vocabulary, numbers that are none, labels out of range.
+"""Checks of input values before they change a weight: ids beyond the vocabulary, values that are not finite, labels out of range.
 
-On the CPU a packed batch passes by two looks at whole matrices; only where a look finds something are its features gone through
-one by one, to name the culprit. On CUDA nothing waits for the device: the conditions are asserted there.
+On the CPU a packed batch is checked by two tests of whole matrices; only where one fails are its features checked one by one, to name the
+feature and the row. On CUDA nothing waits for the device: the conditions are asserted there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_rechub.basic.batch.check_plan import plan_for
 from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.basic.features import DenseFeature, Feature, SequenceFeature, SparseFeature
-from torch_rechub.torch_private import assert_async
+from torch_rechub.torch_private import assert_async, disable_compile
 from torch_rechub.types import Features
 
 __all__ = ["check_features", "check_labels"]
@@ -24,16 +24,16 @@ _FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
 
 
 def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the batch") -> None:
-    """Whether ``x`` holds what ``features`` say, before a table is read by its ids.
+    """Check that ``x`` holds what ``features`` describe, before a table is read by its ids.
 
     Args:
-        x: a batch or a whole table, as a mapping or packed. Its other columns may hold anything.
-        features: what a model reads. Pass the same tuple each time: what is worked out for it is kept.
-        rows_of: what the row number of an error counts in; "" for a whole table.
+        x: a batch or a whole table, as a mapping or packed. Its other columns are not checked.
+        features: what a model reads. Pass the same tuple each time: its check plan is cached.
+        rows_of: what the row number of an error refers to; "" for a whole table.
 
     Raises:
-        ValueError: when a feature is missing or of the wrong shape, an id is not whole, negative or beyond the vocabulary,
-            or a dense value is not finite. On CUDA and in compiled code wrong values surface as a device-side assertion.
+        ValueError: when a feature is missing or has the wrong shape, an id is not a whole number, negative or beyond the vocabulary,
+            or a dense value is not finite. On CUDA wrong values raise a device-side assertion.
 
     Example:
         >>> check_features({"city": torch.tensor([3, 25])}, [SparseFeature("city", vocab_size=20)])
@@ -44,28 +44,31 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
         return  # an exported model holds tensor operations alone
     if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"x must be a mapping of columns, {{name: tensor}}; got {type(x).__name__}.")
+    if isinstance(x, PackedFeatures) and torch.compiler.is_compiling():
+        _check_outside_the_graph(x, features, rows_of)
+        return
     if isinstance(x, PackedFeatures):
         plan = plan_for(x.layout, features)
         if _must_not_wait(x.ids):
             plan.assert_later(x)
             features = plan.others
-        elif x.ids.is_cpu and plan.surely_fine(x):
+        elif x.ids.is_cpu and plan.is_valid(x):
             features = plan.others
     for feature in features:
         _check_one(feature, _column(x, feature), rows_of)
 
 
 def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, rows_of: str = "the batch") -> None:
-    """Whether labels are finite, and in [0, 1] where they say yes or no; whether weights are finite and >= 0.
+    """Check that labels are finite, and in [0, 1] where they are binary; and that weights are finite and >= 0.
 
     Args:
         y: labels, ``(B,)`` or ``(B, T)``.
         weight: row weights, ``(B,)``.
         binary: labels must lie in [0, 1].
-        rows_of: what the row number of an error counts in; "" for a whole table.
+        rows_of: what the row number of an error refers to; "" for a whole table.
 
     Raises:
-        ValueError: when they are not. On CUDA it surfaces as a device-side assertion.
+        ValueError: when they are not. On CUDA this raises a device-side assertion.
 
     Example:
         >>> check_labels(torch.tensor([0.0, 2.0]))
@@ -78,7 +81,7 @@ def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, r
         remedy = "Give 0 to a row that should not count."
         _require(lambda v: (v >= 0) & v.isfinite(), weight, "Row weights must be finite and >= 0", remedy, rows_of)
     if binary and not _must_not_wait(y) and y.numel():
-        lowest, highest = y.aminmax()  # NaN if there is one, which no comparison lets pass
+        lowest, highest = y.aminmax()  # NaN if there is one, which fails both comparisons
         if lowest.item() >= 0 and highest.item() <= 1:
             return
     remedy = "Drop or fill such rows."
@@ -88,17 +91,23 @@ def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, r
         _require(lambda v: (v >= 0) & (v <= 1), y, "Labels must lie in [0, 1]", remedy, rows_of)
 
 
-#: torch < 2.7 cannot tell exporting from compiling: there neither is checked.
+#: Exported models contain no checks.
 _is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
+@disable_compile
+def _check_outside_the_graph(x: Features, features: Sequence[Feature], rows_of: str) -> None:
+    """The check of a packed batch within compiled code: it runs as it does without a compiler, before the graph."""
+    check_features(x, features, rows_of)
+
+
 def _must_not_wait(values: Tensor) -> bool:
-    """Whether reading a result would make the host wait for the device, or break a compiled graph."""
+    """Whether reading a result would wait for the device, or break a compiled graph."""
     return values.is_cuda or torch.compiler.is_compiling()
 
 
 def _column(x: Features, feature: Feature) -> Tensor:
-    """The column of a feature, of the shape that it must have."""
+    """The column of a feature, with its shape checked."""
     what = f"{type(feature).__name__} '{feature.name}'"
     if feature.name not in x:
         close = get_close_matches(feature.name, list(x), n=1)
@@ -155,14 +164,14 @@ def _check_range(feature: SparseFeature | SequenceFeature, what: str, ids: Tenso
 
 
 def _require(test: Callable[[Tensor], Tensor], values: Tensor, must: str, remedy: str, rows_of: str) -> None:
-    """An error that names the first row with a value that fails ``test``."""
-    good = test(values)
+    """Raise an error that names the first row whose value fails ``test``."""
+    valid = test(values)
     if _must_not_wait(values):
-        assert_async(good.all(), must)
+        assert_async(valid.all(), must)
         return
-    if good.all():
+    if valid.all():
         return
-    first = int(good.flatten().logical_not().nonzero()[0])
+    first = int(valid.flatten().logical_not().nonzero()[0])
     row = first // max(values[0].numel(), 1)
     value = values.flatten()[first].item()
     shown = str(int(value)) if float(value).is_integer() else f"{value:.7g}"

@@ -1,7 +1,7 @@
-"""Many columns in few tensors: what our loaders yield in place of a dict with one small tensor a column.
+"""Many columns in few tensors: what our loaders yield in place of a dict with one small tensor per column.
 
-A batch of 13 dense and 26 sparse columns is 2 tensors here, not 39, so it is cut, moved to a device and read by a model in 2 operations.
-Whoever asks by name still gets the plain tensor that a dict would hold.
+A batch of 13 dense and 26 sparse columns is 2 tensors here, not 39, so it is sliced, moved to a device and read by a model in 2 operations.
+Access by name gives the same tensor as a plain dict.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Place: TypeAlias = tuple[Literal["ids", "numbers", "blocks"], int]
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column lies where. Batches of one loader share one layout, so a model plans its reading once.
+    """The position of each column. Batches of one loader share one layout, so a model plans its reading once.
 
     Args:
         ids: names of the columns of the integer matrix, in order.
@@ -46,7 +46,7 @@ class Layout:
         return places
 
     def select(self, kind: Literal["ids", "numbers"], names: tuple[str, ...], device: torch.device) -> slice | Tensor | None:
-        """Where the columns ``names`` lie in one of the two matrices: a slice if side by side; None if one lies elsewhere."""
+        """The positions of the columns ``names`` in one of the two matrices: a slice if they are adjacent; None if one is elsewhere."""
         key = (kind, names, device)
         if key not in self._selections:
             self._selections[key] = self._select(kind, names, device)
@@ -73,10 +73,10 @@ class PackedFeatures(Mapping[str, Tensor]):
     """Rows of a table, packed; a read-only mapping ``{name: tensor}`` as well.
 
     Args:
-        layout: which column lies where.
+        layout: the position of each column.
         ids: ``(B, number of id columns)``, int32 or int64.
         numbers: ``(B, number of dense columns)``, float32.
-        blocks: one ``(B, L)`` tensor for each sequence or vector column.
+        blocks: one ``(B, L)`` tensor per sequence or vector column.
 
     Example:
         >>> x = PackedFeatures(Layout(ids=("user", "item"), numbers=("age",)), torch.tensor([[1, 2], [3, 4]]), torch.tensor([[0.5], [0.7]]))
@@ -113,7 +113,7 @@ class PackedFeatures(Mapping[str, Tensor]):
         return len(self.layout.places)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> PackedFeatures:
-        """The same columns with ``change`` applied to every tensor: a cut, a copy, a move."""
+        """The same columns with ``change`` applied to every tensor, such as a slice, a copy or a move."""
         return PackedFeatures(self.layout, change(self.ids), change(self.numbers), tuple(change(block) for block in self.blocks))
 
     def take(self, rows: Tensor | slice) -> PackedFeatures:
@@ -127,7 +127,7 @@ class PackedFeatures(Mapping[str, Tensor]):
         return self.each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> PackedFeatures:
-        """The same rows in page-locked memory, from where a GPU reads faster."""
+        """The same rows in page-locked memory, from which copies to a GPU are faster."""
         return self.each(lambda tensor: tensor.pin_memory())
 
     def __repr__(self) -> str:
@@ -135,7 +135,7 @@ class PackedFeatures(Mapping[str, Tensor]):
 
 
 def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
-    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` integers: a view where they lie so already."""
+    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` integers: a view where they are adjacent."""
     if isinstance(x, PackedFeatures):
         columns = x.layout.select("ids", names, x.ids.device)
         if columns is not None:
@@ -144,7 +144,7 @@ def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
 
 
 def number_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
-    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` floats: a view where they lie so already."""
+    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` floats: a view where they are adjacent."""
     if isinstance(x, PackedFeatures):
         columns = x.layout.select("numbers", names, x.numbers.device)
         if columns is not None:

@@ -39,7 +39,7 @@ def split_batch(batch: Any) -> Parts:
     """
     if isinstance(batch, Mapping | Tensor):
         return Parts(batch, None, None)
-    if isinstance(batch, str):  # what a DataFrame yields
+    if isinstance(batch, str):  # iterating a DataFrame yields its column names
         remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
         raise TypeError(f"A batch must be (x, y), (x, y, weight) or a mapping of columns; got the name {batch!r}. {remedy}")
     if not isinstance(batch, Sequence) or len(batch) not in {1, 2, 3}:

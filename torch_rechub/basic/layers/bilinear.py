@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.basic.layers.plain import are_plain
+
 __all__ = ["BiLinearInteractionLayer"]
 
 BilinearType: TypeAlias = Literal["field_all", "field_each", "field_interaction"]
@@ -65,5 +67,7 @@ class BiLinearInteractionLayer(nn.Module):
         assert isinstance(self.bilinear_layer, nn.ModuleList)
         if not len(self.bilinear_layer):
             return x  # a single field has no pairs
+        if not are_plain(self.bilinear_layer, nn.Linear):
+            return torch.stack([layer(part) for layer, part in zip(self.bilinear_layer, x.unbind(1), strict=True)], dim=1)
         weight = torch.stack([layer.get_parameter("weight") for layer in self.bilinear_layer])  # (P, D, D)
         return torch.einsum("bpd,ped->bpe", x, weight)

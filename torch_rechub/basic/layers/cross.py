@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_rechub.basic.layers.dense import Linear
+from torch_rechub.basic.layers.plain import are_plain
 
 __all__ = ["CrossLayer", "CrossNetMix", "CrossNetV2", "CrossNetwork"]
 
@@ -135,9 +136,11 @@ class CrossNetMix(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply all cross layers in order."""
         first = x
-        gate_weight = torch.cat([gate.get_parameter("weight") for gate in self.gating])  # (K, d)
+        fused = are_plain(self.gating, nn.Linear)
+        gate_weight = torch.cat([gate.get_parameter("weight") for gate in self.gating]) if fused else None  # (K, d)
         for u, v, c, bias in zip(self.u_list, self.v_list, self.c_list, self.bias, strict=True):
-            gates = (x @ gate_weight.t()).softmax(dim=1)  # (B, K)
+            scores = torch.cat([gate(x) for gate in self.gating], dim=1) if gate_weight is None else x @ gate_weight.t()
+            gates = scores.softmax(dim=1)  # (B, K)
             low = torch.tanh(torch.einsum("bd,kdr->bkr", x, v))
             low = torch.tanh(torch.einsum("bkr,ksr->bks", low, c)) * gates.unsqueeze(2)  # (B, K, r)
             x = torch.addcmul(x, first, torch.einsum("bkr,kdr->bd", low, u) + bias.squeeze(1))

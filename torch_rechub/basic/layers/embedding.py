@@ -13,6 +13,7 @@ from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.column_order import column_order, order_error
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan
+from torch_rechub.basic.layers.plain import are_plain
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.torch_private import local_metadata_of
 from torch_rechub.types import Features
@@ -68,11 +69,18 @@ class EmbeddingLayer(nn.Module):
 
     def forward(self, x: Features, features: Sequence[Feature] | Feature, squeeze_dim: bool = False) -> Tensor:
         requested = [features] if isinstance(features, DenseFeature | EmbeddedFeature) else features
-        embedded = self.look_up(x, requested)
+        embedded = self._look_up(x, requested)
         return embedded.flat(requested) if squeeze_dim else embedded.stacked(requested)
 
-    def look_up(self, x: Features, features: Sequence[Feature]) -> Embedded:
-        """Read all columns of ``features`` with one lookup per table; the result can be split by any lists of these features."""
+    def look_up(self, x: Features, features: Sequence[Feature]) -> Embedded | EmbeddedByCalls:
+        """Read all columns of ``features`` with one lookup per table; the result can be split by any lists of these features.
+
+        Where the layer has hooks or is of another class, each split calls the layer instead, so that hooks and an overridden ``forward``
+        take part.
+        """
+        return self._look_up(x, features) if are_plain([self], EmbeddingLayer) else EmbeddedByCalls(self, x)
+
+    def _look_up(self, x: Features, features: Sequence[Feature]) -> Embedded:
         key = tuple(map(id, features))
         if key not in self._plans:
             if len(self._plans) == 64:  # the caller creates new feature objects at every step
@@ -134,6 +142,22 @@ class EmbeddingLayer(nn.Module):
                 with torch.no_grad():
                     target.copy_(saved)
         unexpected_keys += [key for key in state_dict if key.startswith(prefix) and key not in targets]
+
+
+class EmbeddedByCalls:
+    """The result of a lookup whose splits are calls of the layer."""
+
+    def __init__(self, layer: EmbeddingLayer, x: Features) -> None:
+        self._layer = layer
+        self._x = x
+
+    def stacked(self, features: Sequence[Feature]) -> Tensor:
+        """As :meth:`Embedded.stacked`."""
+        return self._layer(self._x, features)
+
+    def flat(self, features: Sequence[Feature]) -> Tensor:
+        """As :meth:`Embedded.flat`."""
+        return self._layer(self._x, features, squeeze_dim=True)
 
 
 class FeatureEmbedding:

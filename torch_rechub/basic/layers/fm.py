@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FM", "factorization_machine"]
+from torch_rechub.basic.layers.linear import LR
+from torch_rechub.basic.layers.plain import are_plain
+
+__all__ = ["FM", "factorization_machine", "linear_and_pairs"]
 
 
 def factorization_machine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -50,6 +53,19 @@ class _FirstAndSecondOrder(torch.autograd.Function):
             total = x.sum(dim=1)
         grad_x = torch.sub(total.unsqueeze(1), x).add_(weight.view(x.shape[1:])).mul_(grad.view(-1, 1, 1))  # (B, F, D)
         return grad_x, (grad @ x.flatten(1)).unsqueeze(0), grad.sum().unsqueeze(0)
+
+
+def linear_and_pairs(x: Tensor, linear: LR, fm: FM) -> Tensor:
+    """``linear(x) + fm(x)`` for embeddings ``x`` ``(B, F, D)``, ``(B,)``: as one operation where neither module has hooks.
+
+    Args:
+        x: the embeddings.
+        linear: one weight for each entry of the embeddings.
+        fm: the sum over all pairs of fields.
+    """
+    if are_plain([linear], LR) and are_plain([fm], FM) and are_plain([linear.fc], nn.Linear) and fm.reduce_sum and not linear.sigmoid:
+        return factorization_machine(x, linear.fc.weight, linear.fc.bias)
+    return (linear(x.flatten(1)) + fm(x)).squeeze(1)
 
 
 class FM(nn.Module):

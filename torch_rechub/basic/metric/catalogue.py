@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -151,10 +151,6 @@ class CatalogueMetric:
         if set(state) != {"parts", "weight", "n_nan"}:
             raise ValueError(f"{self.name}: its state holds 'parts', 'weight' and 'n_nan'; got {sorted(state)}. Is it another metric's?")
         self._parts, self._weight, self._n_nan = exact_sum(state["parts"].tolist()), int(state["weight"]), int(state["n_nan"])
-
-    def monitor_mode(self) -> Literal["max", "min"]:
-        """How to monitor this metric: larger is better."""
-        return "max"
 
     def _terms(self, users: RankedUsers) -> tuple[np.ndarray, np.ndarray]:
         if self.k is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, plain
-from torch_rechub.storage import append_line
+from torch_rechub.storage import append_line, make_folder
 from torch_rechub.types import FilePath
 
 __all__ = ["JsonLinesLogger"]
@@ -35,7 +35,7 @@ class JsonLinesLogger(BaseLogger):
 
     def __init__(self, path: FilePath) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         self._write({"step": step, **metrics})

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_rechub.basic.features import EmbeddedFeature, Feature
 from torch_rechub.basic.layers import FM, LR, MLP, EmbeddingLayer
-from torch_rechub.basic.layers.fm import factorization_machine
+from torch_rechub.basic.layers.fm import linear_and_pairs
 from torch_rechub.models.base import RankingModel
 from torch_rechub.types import Features, Scores
 
@@ -15,14 +15,13 @@ __all__ = ["DeepFM"]
 
 
 class DeepFM(RankingModel):
-    """A factorization machine and a deep network that share one embedding.
+    """A factorization machine and a deep network that share their embeddings.
 
-    ``logit = y_linear + y_FM + y_DNN`` (eq. 1). Two deviations, both as in the existing package, so that weights go to and fro: the
-    linear part weighs the entries of the embeddings (one weight a feature and dimension) where the paper weighs ids, and the deep part
-    also reads dense columns as they are.
+    ``logit = y_linear + y_FM + y_DNN`` (eq. 1). Two deviations, both as in the existing package, so that weights are interchangeable: the
+    linear part has one weight per entry of the embeddings, where the paper has one per id; and the deep part also reads dense columns.
 
     Args:
-        deep_features: columns that the network reads; embedded ones come first in its input, dense ones behind.
+        deep_features: columns of the deep network; its input holds the embedded ones first, then the dense ones.
         fm_features: sparse and sequence columns of the factorization machine, of one ``embed_dim``.
         mlp_params: arguments of :class:`~torch_rechub.basic.layers.MLP`: ``dims``, ``dropout``, ``activation``.
 
@@ -58,10 +57,9 @@ class DeepFM(RankingModel):
 
     def logits(self, x: Features) -> Scores:
         """Log-odds of a positive label, ``(B,)``."""
-        found = self.embedding.look_up(x, self.features)
-        embedded = found.stacked(self.fm_features)  # (B, F, D)
-        wide = factorization_machine(embedded, self.linear.fc.weight, self.linear.fc.bias)  # self.linear + self.fm
-        return wide + self.mlp(found.flat(self.deep_features)).squeeze(1)
+        embedded = self.embedding.look_up(x, self.features)
+        wide = linear_and_pairs(embedded.stacked(self.fm_features), self.linear, self.fm)
+        return wide + self.mlp(embedded.flat(self.deep_features)).squeeze(1)
 
 
 def _check_features(deep: Sequence[Feature], fm: Sequence[Feature]) -> None:
