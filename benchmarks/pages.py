@@ -1,4 +1,4 @@
-"""Writes what a command measured into a page, between a pair of marks."""
+"""Writes measured figures into a page, between two marks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ README = Path(__file__).with_name("README.md")
 
 
 def fill(page: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
+    """Replace the text between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
 
     Raises:
-        ValueError: when the page has no such marks.
+        ValueError: where the page has no such marks.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, found, rest = page.read_text().partition(begin)

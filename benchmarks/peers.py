@@ -1,6 +1,6 @@
-"""The libraries that we are held against, each in an environment of its own that is made when it is first asked for.
+"""The libraries that we are compared with, each in an environment of its own that is made at its first use.
 
-``python -m benchmarks.peers deepctr-torch`` makes one; every benchmark does so by itself.
+``python -m benchmarks.peers deepctr-torch`` makes one; every benchmark makes those that it needs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TORCH = "torch==2.13.0"
 
 @dataclass(frozen=True)
 class Peer:
-    """What pip is asked for.
+    """The arguments of pip.
 
     Args:
-        needs: installed with what they need themselves.
-        alone: installed without: their own lists ask for what the benchmark never runs, or for what no longer installs.
+        needs: installed with their dependencies.
+        alone: installed without their dependencies, which the benchmark never runs or which can no longer be installed.
     """
 
     needs: tuple[str, ...]
@@ -30,7 +30,7 @@ class Peer:
 
     @property
     def recipe(self) -> str:
-        """What the environment is made from, in words; when it changes, the environment is made again."""
+        """What the environment is made from, as text; where it changes, the environment is made again."""
         return "\n".join((sys.version, *self.needs, "alone:", *self.alone))
 
 
@@ -52,7 +52,7 @@ PEERS = {
     "transformers": Peer((TORCH, "numpy", "transformers==5.23.0", "accelerate==1.15.0"), ()),
     "ignite": Peer((TORCH, "numpy", "pytorch-ignite==0.5.5"), ()),
     "skorch": Peer((TORCH, "numpy", "scikit-learn", "skorch==1.4.0"), ()),
-    "composer": Peer(  # it asks for torch < 2.7.1 and a torchvision that goes with it
+    "composer": Peer(  # it requires torch < 2.7.1 and a torchvision for it
         (
             *(TORCH, "numpy<2.3", "pyyaml<7", "tqdm", "torchmetrics<1.7.5", "requests", "psutil<8", "coolname<3", "tabulate==0.9.0"),
             *("py-cpuinfo<10", "packaging<25.1", "importlib-metadata<9", "mosaicml-cli<0.8", "pillow<12"),
@@ -63,10 +63,10 @@ PEERS = {
 
 
 def python_of(name: str) -> str:
-    """The interpreter of a peer's environment, made now if it is not there.
+    """The interpreter of a peer's environment, which is made where it is missing.
 
     Raises:
-        RuntimeError: with pip's last words, when it does not install.
+        RuntimeError: with the end of pip's output, where it cannot be installed.
     """
     peer, folder = PEERS[name], ENVIRONMENTS / name
     python, marker = folder / "bin" / "python", folder / "recipe.txt"

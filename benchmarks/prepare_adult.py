@@ -6,7 +6,7 @@
 
 That copy is the published test file (16,281 rows, 3,846 positives; it begins with 25, Private, 226802) followed by the published train
 file (32,561 rows, 7,841 positives; it begins with 39, State-gov, 77516), each in its own order. Both counts and first rows are checked.
-What is written is checked by ``tests/datasets/test_adult.py``, which knows the digest that this command prints.
+The written file is checked by ``tests/datasets/test_adult.py``, which knows the digest that this command prints.
 """
 
 from __future__ import annotations

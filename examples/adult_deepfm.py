@@ -1,4 +1,4 @@
-"""Train DeepFM on UCI Adult, keep the best weights, and hold its test AUC beside logistic regression's: `make demo`.
+"""Train DeepFM on UCI Adult, keep the best weights, and compare its test AUC with that of logistic regression: `make demo`.
 
 The settings were chosen by validation AUC alone; the test rows are read once, at the end.
 """
@@ -31,14 +31,14 @@ def train_deepfm(adult: Adult, quick: bool) -> tuple[History, float]:
         n_epoch=1 if quick else 30,
         earlystop_patience=6,
         model_path=OUTPUT,
-        val_every=0.5,  # two checks an epoch
+        val_every=0.5,  # two validations an epoch
     )
     history = trainer.fit(train_dl, val_dl)
     return history, trainer.evaluate(model, test_dl)
 
 
 def test_auc_of_logistic_regression(adult: Adult) -> float | None:
-    """The same columns, one-hot where sparse; the strength of its penalty is chosen by validation AUC. None without scikit-learn."""
+    """Logistic regression on the same columns, one-hot where sparse; validation AUC chooses its penalty. None without scikit-learn."""
     try:
         from scipy.sparse import csr_matrix, hstack
         from sklearn.linear_model import LogisticRegression
@@ -48,7 +48,9 @@ def test_auc_of_logistic_regression(adult: Adult) -> float | None:
     one_hot = OneHotEncoder(categories=[range(len(adult.vocabularies[name])) for name in adult.sparse])
 
     def matrix(x: dict[str, np.ndarray]) -> csr_matrix:
-        ids = one_hot.fit_transform(np.stack([x[name] for name in adult.sparse], axis=1))  # its categories are given: nothing is learned
+        ids = one_hot.fit_transform(
+            np.stack([x[name] for name in adult.sparse], axis=1)
+        )  # the categories are given, so nothing is learned here
         return hstack([ids, csr_matrix(np.stack([x[name] for name in adult.dense], axis=1))]).tocsr()
 
     train, val, test = (matrix(rows.x) for rows in (adult.train, adult.val, adult.test))
@@ -58,7 +60,7 @@ def test_auc_of_logistic_regression(adult: Adult) -> float | None:
 
 
 def write_curves(history: History) -> str:
-    """Draw the learning curves; returns what to tell about them."""
+    """Draw the learning curves; returns a line to print."""
     try:
         history.plot(f"{OUTPUT}/learning_curves.png")
     except ImportError as error:
@@ -67,10 +69,10 @@ def write_curves(history: History) -> str:
 
 
 def main() -> None:
-    """Train, compare, write."""
+    """Train, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one epoch only")
-    torch.set_num_threads(1)  # batches this small gain nothing from more
+    torch.set_num_threads(1)  # batches of this size do not profit from more
     adult = load_adult()
     print(f"UCI Adult: {len(adult.train.y):,} rows to train on, {len(adult.val.y):,} to validate, {len(adult.test.y):,} to test.")
     history, deepfm = train_deepfm(adult, parser.parse_args().quick)
@@ -80,12 +82,10 @@ def main() -> None:
     last, best = history[-1], history.best
     assert best is not None
     print(f"\nStopped in epoch {last['epoch']}, at step {last['step']}: {history.stop_reason or 'all epochs are done'}.")
-    print(
-        f"Best check: step {best['step']}, validation AUC {best['auc']:.4f}, log loss {best['logloss']:.4f}. The model holds its weights."
-    )
+    print(f"Best validation: step {best['step']}, AUC {best['auc']:.4f}, log loss {best['logloss']:.4f}. The model holds its weights.")
     print(f"Test AUC: DeepFM {deepfm:.4f}")
     print("          logistic regression " + ("not measured: pip install scikit-learn" if linear is None else f"{linear:.4f}"))
-    print(f"\n{curves}\n{OUTPUT}/history.jsonl         one line a check\n{OUTPUT}/model.pth             the best weights")
+    print(f"\n{curves}\n{OUTPUT}/history.jsonl         one line a validation\n{OUTPUT}/model.pth             the best weights")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two callbacks of one's own: one adds the mean norm of the network's gradients to each record, one stops a run whose time is up."""
+"""Two user-defined callbacks: one adds the mean gradient norm of the network to each record, one stops a run after a time limit."""
 
 import torch
 
@@ -10,14 +10,14 @@ from torch_rechub.trainers import CTRTrainer, Trainer
 
 
 class GradientNorm(Callback):
-    """The mean 2-norm of the network's gradients since the last check, in the record of the check."""
+    """The mean 2-norm of the network's gradients since the last validation, in the record of the validation."""
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.norms: list[torch.Tensor] = []
 
     def on_backward_end(self, trainer: Trainer) -> None:
         gradients = [weight.grad for weight in trainer.model.mlp.parameters() if weight.grad is not None]
-        self.norms.append(torch.nn.utils.get_total_norm(gradients))  # stays on the device: no step waits for it
+        self.norms.append(torch.nn.utils.get_total_norm(gradients))  # the result stays on the device, so no step waits for it
 
     def on_validation_end(self, trainer: Trainer) -> None:
         trainer.history[-1]["gradient_norm"] = torch.stack(self.norms).mean().item()
@@ -25,18 +25,18 @@ class GradientNorm(Callback):
 
 
 class TimeLimit(Callback):
-    """Asks for the end of the run after so many seconds; the best weights are kept as after any other end."""
+    """Requests a stop after so many seconds; the best weights are restored as after any other stop."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def on_batch_end(self, trainer: Trainer) -> None:
         if trainer.state.seconds > self.seconds:
-            trainer.request_stop(f"the {self.seconds:g} seconds are over")
+            trainer.request_stop(f"the time limit of {self.seconds:g} seconds is reached")
 
 
 def main() -> None:
-    """Train with both."""
+    """Train with both callbacks."""
     torch.manual_seed(0)
     clicks = make_clicks(20_000, n_dense=2, n_sparse=4, vocab_size=400)
     generator = DataGenerator(clicks.x, clicks.y)

@@ -1,4 +1,4 @@
-"""A training loop written by hand: the early stopper decides, the loop obeys."""
+"""A hand-written training loop with an early stopper."""
 
 import torch
 
@@ -10,7 +10,7 @@ from torch_rechub.trainers import evaluate
 
 
 def main() -> None:
-    """Train until two checks in a row bring nothing better."""
+    """Train until two validations in a row bring no improvement."""
     torch.manual_seed(0)
     clicks = make_clicks(20_000, n_dense=2, n_sparse=4, vocab_size=400)
     train, val = clicks.split((0.8, 0.2))

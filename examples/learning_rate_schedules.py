@@ -1,4 +1,4 @@
-"""Two schedules: lower the rate first and stop later; and OneCycleLR, which learns its length from the loader."""
+"""Two schedules: ReduceLROnPlateau with early stopping, and OneCycleLR, whose length comes from the loader."""
 
 import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -12,7 +12,7 @@ CLICKS = make_clicks(20_000, n_dense=2, n_sparse=4, vocab_size=400)
 
 
 def train(**arguments: object) -> History:
-    """One run from the same start, with the trainer's further arguments as given."""
+    """One run from the same initial weights, with further arguments of the trainer."""
     torch.manual_seed(0)
     train_rows, val_rows = CLICKS.split((0.8, 0.2))
     generator = DataGenerator(train_rows.x, train_rows.y)
@@ -23,7 +23,7 @@ def train(**arguments: object) -> History:
 
 
 def show(title: str, history: History) -> None:
-    """The learning rate and the monitored metric, check by check."""
+    """Print the learning rate and the monitored metric of each validation."""
     print(title)
     for record in history:
         print(f"  epoch {record['epoch']:2d}  lr {record['lr']:.6f}  auc {record['auc']:.4f}{'  best' if record['is_best'] else ''}")
@@ -31,13 +31,13 @@ def show(title: str, history: History) -> None:
 
 
 def main() -> None:
-    """Run both."""
+    """Train with both schedules."""
     lower_then_stop = train(
         optimizer_params={"lr": 0.01},
         scheduler_fn=ReduceLROnPlateau,
-        scheduler_params={"factor": 0.1, "patience": 0},  # a tenth at each check without improvement
+        scheduler_params={"factor": 0.1, "patience": 0},  # a tenth at each validation without improvement
         n_epoch=30,
-        earlystop_patience=3,  # larger than the schedule's patience: the lower rate gets its chance
+        earlystop_patience=3,  # larger than the schedule's patience, so that the lower rate is tried first
     )
     show("Lower the rate first, stop later", lower_then_stop)
     one_cycle = train(optimizer_params={"lr": 1e-3}, scheduler_fn=OneCycleLR, scheduler_params={"max_lr": 0.01}, n_epoch=5)

@@ -1,4 +1,4 @@
-"""Shared by all tests: recipes are imported by ``import zoo``, since pytest puts this folder on the path; no test is timed."""
+"""Shared by all tests: ``import zoo`` imports the recipes, since pytest puts this folder on the path; no test is timed."""
 
 from hypothesis import settings
 

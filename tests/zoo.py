@@ -1,4 +1,4 @@
-"""One tiny recipe for each public model, and the data they all read. A public model without a recipe fails a test."""
+"""One tiny recipe for each public model, and the data that they all read. A public model without a recipe fails a test."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def loaders(
     n: int = 64, batch_size: int = 16, n_val: int = 40, weight: Any = None, weight_val: Any = None
 ) -> tuple[TableLoader, TableLoader]:
     x, x_val = columns(n), columns(n_val, seed=7)
-    made = DataGenerator(x, labels(x), weight).generate_dataloader(
+    train, val, _ = DataGenerator(x, labels(x), weight).generate_dataloader(
         x_val, labels(x_val, 7), batch_size=batch_size, seed=3, weight_val=weight_val
     )
-    return made[0], made[1]
+    return train, val
 
 
 def _deepfm(dropout: float = 0.2, dims: list[int] | None = None) -> nn.Module:
@@ -72,11 +72,11 @@ def plain_model(seed: int = 0) -> nn.Module:
     return model(seed=seed, dropout=0.0, dims=[])
 
 
-def trainer(own: nn.Module | None = None, **options: Any) -> CTRTrainer:
-    """A trainer that shows and writes nothing unless asked to."""
+def trainer(net: nn.Module | None = None, **options: Any) -> CTRTrainer:
+    """A trainer that shows and writes nothing by default."""
     torch.manual_seed(1)
     settings = {"model_path": None, "progress": False, "n_epoch": 3, "optimizer_params": {"lr": 0.05}} | options
-    return CTRTrainer(model() if own is None else own, **settings)
+    return CTRTrainer(model() if net is None else net, **settings)
 
 
 def copy_of(weights: Any) -> dict[str, torch.Tensor]:
@@ -89,7 +89,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Scripted:
-    """An ``evaluate_fn`` that says what a test wants to hear, and counts its calls."""
+    """An ``evaluate_fn`` that returns given values, and stores its calls."""
 
     def __init__(self, values: list[float]) -> None:
         self.values, self.calls = values, []
@@ -100,14 +100,14 @@ class Scripted:
 
 
 class Watch(Callback):
-    """Keeps a copy of the weights at each check and at each batch's end, before any other callback hears of it."""
+    """Stores a copy of the weights at each validation and at each batch's end, before any other callback is called."""
 
     def __init__(self) -> None:
-        self.at_check: list[dict[str, torch.Tensor]] = []
+        self.at_validation: list[dict[str, torch.Tensor]] = []
         self.at_batch: list[dict[str, torch.Tensor]] = []
 
     def on_validation_begin(self, trainer: Any) -> None:
-        self.at_check.append(copy_of(trainer.model.state_dict()))
+        self.at_validation.append(copy_of(trainer.model.state_dict()))
 
     def on_batch_end(self, trainer: Any) -> None:
         self.at_batch.append(copy_of(trainer.model.state_dict()))

@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy [--data FOLDER] [--seeds 1 2 3] [--embedding-l2 0.1]
 
 Protocol (BARS, Frappe_x1): embedding 10, MLP 3x400 ReLU with batch norm, batch 4096, Adam 1e-3, (lambda/2) * sum(w^2) over the embedding
-tables added to every step's loss, gradient norm clipped at 10, rate x0.1 at each check without improvement, stop at the second, best
+tables added to every step's loss, gradient norm clipped at 10, rate x0.1 at each validation without improvement, stop at the second, best
 weights restored. The seed governs the weights, the shuffling and the dropout.
 """
 

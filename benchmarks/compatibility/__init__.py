@@ -1,1 +1,1 @@
-"""Weights go to and fro between the existing package and this one."""
+"""Weights are exchanged between the existing package and this one."""

@@ -1,8 +1,8 @@
-"""Trains a DeepFM in the existing package and loads it into ours, and the other way round; prints the largest differences.
+"""Trains a DeepFM in the existing package and loads it into ours, and the reverse; prints the largest differences.
 
     python -m benchmarks.compatibility [--write]
 
-``--write`` renews the small file that ``tests/models/test_existing_weights.py`` reads. Ends with status 1 when the two differ by more
+``--write`` writes the small file that ``tests/models/test_existing_weights.py`` reads. The exit status is 1 where the two differ by more
 than float rounding.
 """
 
@@ -26,17 +26,17 @@ def run(python, *arguments):
 
 
 def compare(sent, received):
-    """The largest differences of weights and of predictions; keys, shapes and types must be equal."""
+    """The largest differences of weights and of predictions; keys, shapes and dtypes must be equal."""
     kind = {name: (tensor.shape, tensor.dtype) for name, tensor in sent.items()}
     if kind != {name: (tensor.shape, tensor.dtype) for name, tensor in received.items()}:
         raise SystemExit(f"The two write different keys, shapes or types: {sorted(set(sent) ^ set(received))}")
-    apart = {name: float((sent[name].double() - received[name].double()).abs().max()) for name in sent}
-    return max(gap for name, gap in apart.items() if name != "prediction"), apart["prediction"]
+    differences = {name: float((sent[name].double() - received[name].double()).abs().max()) for name in sent}
+    return max(gap for name, gap in differences.items() if name != "prediction"), differences["prediction"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="renew the file that the tests read")
+    parser.add_argument("--write", action="store_true", help="write the file that the tests read")
     write = parser.parse_args().write
     existing, worst = python_of("existing"), 0.0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""One side of the comparison. This very file runs in both environments: whichever ``torch_rechub`` is installed is meant.
+"""One side of the comparison. This file runs in both environments, with the ``torch_rechub`` that is installed there.
 
 python deepfm.py train OUT      build, train a few steps, write weights, inputs and predictions
-python deepfm.py read IN OUT    build, load the weights strictly, write what comes back out and the predictions on the same inputs
+python deepfm.py read IN OUT    build, load the weights strictly, write the weights again and the predictions on the same inputs
 """
 
 import sys
@@ -29,7 +29,7 @@ def build():
 
 
 def draw(seed):
-    """Inputs with short lists, one that is all padding among them."""
+    """Inputs with short lists, one of which is only padding."""
     chance = torch.Generator().manual_seed(seed)
     sizes = {"user": 30, "item": 20, "previous": 20, "city": 7}
     x = {name: torch.randint(0, size, (N_ROW,), generator=chance) for name, size in sizes.items()}
@@ -44,7 +44,7 @@ def draw(seed):
 
 
 def train(model):
-    """Large steps, so that a part that is read in the wrong place shows."""
+    """A few large steps, so that a part in the wrong position changes the predictions."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     model.train()
     for step in range(N_STEP):

@@ -1,11 +1,11 @@
-"""Holds our training step against a plain torch loop of the same mathematics, and fails when the ratio passes its committed bound.
+"""Compares our training step with a plain torch loop of the same mathematics, and fails where the ratio exceeds its committed bound.
 
     python -m benchmarks.guard [--rounds N] [--steps N] [--write]
 
-Both take turns in one process: an epoch of ``CTRTrainer.fit`` with all callbacks, then the same rows in the plain loop. What is compared
-is CPU time on one thread, round by round, and of the ratios the median; what the machine does besides meets both. 100,000 rows of
+Both alternate in one process: an epoch of ``CTRTrainer.fit`` with all callbacks, then the same rows in the plain loop. The result
+is the median over rounds of the ratio of their CPU times on one thread, so that other load affects both. 100,000 rows of
 vocabulary, batch 2048, with Adam and with Adam's coupled weight decay. Processors where our linear layers take oneDNN have bounds of their
-own. ``--write`` makes the ratios found now those to hold.
+own. ``--write`` commits the ratios of this run as the new bounds.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer, Trainer
 
 BOUNDS = Path(__file__).with_name("bounds.json")
-SLACK = 1.2  #: a run differs from the next by a few parts in a hundred; a regression worth the name is more
+SLACK = 1.2  #: runs differ by a few per cent; a regression that matters is larger
 BATCH, VOCAB, N_SETTLING = 2048, 100_000, 2
 CASES = {"adam": 0.0, "adam with weight decay": 1e-5}
 
 
 class TakeTurns(Callback):
-    """Before each of our epochs the plain loop has its turn; both are timed."""
+    """Runs the plain loop before each of our epochs, and measures both."""
 
     def __init__(self, clicks: Clicks, decay: float) -> None:
         ids = torch.stack([torch.from_numpy(clicks.x[name]).long() for name in clicks.vocab_sizes], 1)
@@ -67,17 +67,17 @@ def measure(decay: float, n_round: int, n_step: int) -> dict[str, float]:
     CTRTrainer(model, optimizer_params=params, n_epoch=N_SETTLING + n_round, model_path=None, progress=False, callbacks=[turns]).fit(loader)
     counted = turns.rounds[N_SETTLING:]
     ours, plain = ([1e3 * each[number] / n_step for each in counted] for number in (0, 1))
-    ratio = statistics.median(mine / its for mine, its in counted)
+    ratio = statistics.median(ours_time / plain_time for ours_time, plain_time in counted)
     return {"ours_ms": round(statistics.median(ours), 1), "plain_ms": round(statistics.median(plain), 1), "ratio": round(ratio, 3)}
 
 
-def verdict(found: dict[str, Any], committed: dict[str, float]) -> list[str]:
-    """What has become too slow, in words."""
+def verdict(results: dict[str, Any], committed: dict[str, float]) -> list[str]:
+    """The cases that have become too slow, in words."""
     return [
-        f"{name}: our step takes {own['ratio']:.3f} of the plain loop's; the committed ratio is {committed[name]:.3f}, "
+        f"{name}: our step takes {figures['ratio']:.3f} of the plain loop's; the committed ratio is {committed[name]:.3f}, "
         f"so at most {committed[name] * SLACK:.3f} is allowed. Find what became slower, or commit the new ratio with --write."
-        for name, own in found.items()
-        if own["ratio"] > committed[name] * SLACK
+        for name, figures in results.items()
+        if figures["ratio"] > committed[name] * SLACK
     ]
 
 
@@ -86,17 +86,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--write", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)  # it trains without validation
-    found = {name: measure(decay, asked.rounds, asked.steps) for name, decay in CASES.items()}
-    for name, own in found.items():
-        print(f"{name}: ours {own['ours_ms']} ms, plain loop {own['plain_ms']} ms, ratio {own['ratio']:.3f}")
+    results = {name: measure(decay, options.rounds, options.steps) for name, decay in CASES.items()}
+    for name, figures in results.items():
+        print(f"{name}: ours {figures['ours_ms']} ms, plain loop {figures['plain_ms']} ms, ratio {figures['ratio']:.3f}")
     kind, bounds = "oneDNN" if one_dnn_is_faster() else "MKL", json.loads(BOUNDS.read_text())
-    if asked.write:
-        bounds[kind] = {name: own["ratio"] for name, own in found.items()}
+    if options.write:
+        bounds[kind] = {name: figures["ratio"] for name, figures in results.items()}
         BOUNDS.write_text(json.dumps(bounds, indent=1) + "\n")
-    if slower := verdict(found, bounds[kind]):
+    if slower := verdict(results, bounds[kind]):
         sys.exit("\n".join(slower))
 
 

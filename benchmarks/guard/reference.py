@@ -1,4 +1,4 @@
-"""A plain torch DeepFM in a plain loop: what our step is held against. It never changes, so that the ratio means the same for ever."""
+"""A plain torch DeepFM in a plain loop, with which our step is compared. It never changes, so that ratios of all commits compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rows = tuple[Tensor, Tensor, Tensor]
 
 
 class PlainDeepFM(nn.Module):
-    """One ``nn.Embedding`` a column; first order, pairs and network added up to a logit, as our DeepFM does.
+    """One ``nn.Embedding`` a column; first order, pairs and network are added to a logit, as in our DeepFM.
 
     Args:
         sizes: ids of each sparse column.
@@ -44,7 +44,7 @@ class PlainDeepFM(nn.Module):
 
 
 def train(model: PlainDeepFM, optimizer: torch.optim.Optimizer, batches: Iterable[Rows]) -> None:
-    """One pass over batches that are cut already."""
+    """One pass over given batches."""
     model.train()
     for ids, dense, y in batches:
         optimizer.zero_grad()

@@ -1,1 +1,1 @@
-"""What each library does when something goes wrong, seen by causing it."""
+"""The behaviour of each library in case of faults, which are caused and observed."""

@@ -1,9 +1,9 @@
-"""What trainers do when something goes wrong: each is asked by causing it, and the answers are written into the reliability pages.
+"""The behaviour of trainers in case of faults, which are caused and observed; writes the results into the reliability pages.
 
     python -m benchmarks.reliability [names of libraries ...]
 
-Each library runs in its own environment, which is made when it is first asked for. Raw answers go to
-``benchmarks/results/reliability.json``; with names, only those libraries are asked anew. Takes ten minutes, environments aside.
+Each library runs in its own environment, which is made at its first use. Raw results go to
+``benchmarks/results/reliability.json``; with names, only those libraries run again. It takes ten minutes, plus the environments.
 """
 
 import argparse
@@ -26,7 +26,7 @@ VERSION = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]), m.
 
 
 class Library:
-    """One library's interpreter and script, and a folder for what its runs leave."""
+    """One library's interpreter and script, and a folder for the files of its runs."""
 
     def __init__(self, name, folder):
         self.python = sys.executable if name == "ours" else python_of(name)
@@ -47,28 +47,36 @@ class Library:
         return done.returncode, done.stdout, done.stderr
 
     def ask(self, question, folder):
-        """The answer; or how the process ended where it gave none."""
+        """The result of one question; or how the process ended where it gave none."""
         status, said, errors = self.run(self.worker, question, self.folder / folder)
-        answers = [line for line in said.splitlines() if line.startswith("ANSWER ")]
-        if answers:
-            return json.loads(answers[-1].removeprefix("ANSWER "))
+        results = [line for line in said.splitlines() if line.startswith("ANSWER ")]
+        if results:
+            return json.loads(results[-1].removeprefix("ANSWER "))
         return {"ended": status, "errors": (errors.splitlines() or [""])[-1][-200:] if status > 0 else ""}
 
     def resume(self):
-        """An uninterrupted run, one that ends in the middle of an epoch, and what goes on from its last save."""
-        whole, _, again = self.ask("whole", "whole"), self.ask("broken", "broken"), self.ask("again", "broken")
-        if "weights" not in whole or "weights" not in again:
-            failed = again if "weights" in whole else whole
+        """An uninterrupted run, one that ends in the middle of an epoch, and one that resumes from its last save."""
+        uninterrupted, _, resumed = (
+            self.ask(question, folder)
+            for question, folder in (("uninterrupted", "uninterrupted"), ("interrupted", "interrupted"), ("again", "interrupted"))
+        )
+        if "weights" not in uninterrupted or "weights" not in resumed:
+            failed = resumed if "weights" in uninterrupted else uninterrupted
             return {"possible": "has no attribute 'long'" not in failed["errors"], "errors": failed["errors"]}
-        pairs = [(float.fromhex(a), float.fromhex(b)) for a, b in zip(whole["weights"], again["weights"], strict=True)]
-        apart = max(abs(a - b) for a, b in pairs)
-        return {"possible": True, "same_bits": whole["weights"] == again["weights"], "apart": apart, "steps_again": again["steps"]}
+        pairs = [(float.fromhex(a), float.fromhex(b)) for a, b in zip(uninterrupted["weights"], resumed["weights"], strict=True)]
+        difference = max(abs(a - b) for a, b in pairs)
+        return {
+            "possible": True,
+            "same_bits": uninterrupted["weights"] == resumed["weights"],
+            "apart": difference,
+            "steps_again": resumed["steps"],
+        }
 
-    def answers(self):
-        found = {question: self.ask(question, question) for question in ALONE}
+    def results(self):
+        results = {question: self.ask(question, question) for question in ALONE}
         for question in AT_A_SAVE:
-            found[question] = {"run": self.ask(question, question), "left": self.ask("saved", question)}
-        return found | {"resume": self.resume()}
+            results[question] = {"run": self.ask(question, question), "left": self.ask("saved", question)}
+        return results | {"resume": self.resume()}
 
 
 def versions_of(name, library):
@@ -82,7 +90,7 @@ def ask(name):
             library = Library(name, Path(folder))
         except RuntimeError as error:
             return {"absent": str(error)[-400:]}
-        text = json.dumps({"versions": versions_of(name, library), "answers": library.answers()})
+        text = json.dumps({"versions": versions_of(name, library), "answers": library.results()})
         return json.loads(text.replace(folder, "..."))
 
 
@@ -94,18 +102,18 @@ def write_between(page, text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=", ".join(LIBRARIES))
-    parser.add_argument("--table", action="store_true", help="ask nobody; write the pages from the answers at hand")
+    parser.add_argument("--table", action="store_true", help="run no library; write the pages from the results at hand")
     arguments = parser.parse_args()
     if not set(arguments.names) <= set(LIBRARIES):
         parser.error(f"the libraries are {', '.join(LIBRARIES)}")
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in [] if arguments.table else arguments.names or LIBRARIES:
-        print(f"asking {name} ...", file=sys.stderr, flush=True)
-        found[name] = ask(name)
-        RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        print(f"running {name} ...", file=sys.stderr, flush=True)
+        results[name] = ask(name)
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     for language in ("en", "zh"):
-        write_between(ROOT / "docs" / language / "reliability.md", markdown(found, language))
-    print(markdown(found, "en"))
+        write_between(ROOT / "docs" / language / "reliability.md", markdown(results, language))
+    print(markdown(results, "en"))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The questions, put to one library in a process of that library's own; needs torch and nothing of ours.
+"""The questions, each run by one library in a process of its own; needs torch and nothing of ours.
 
 A peer's script has a class with three methods and hands it to :func:`main`:
 
 - ``run(folder, scores, patience, monitor, min_delta)`` trains one step an epoch, with the library's early stopping and saving by its
-  best documented options. The k-th check scores ``scores[k - 1]``, larger is better. It fills ``self.facts`` as it goes.
-- ``saved(folder)`` reads what lies in the folder, in the library's own way: ``{"newest": ..., "others": [...]}``.
-- ``long(folder, again)`` trains a dropout network on shuffled rows with saves within the epoch; ``again`` goes on from the last one.
+  best documented options. The k-th validation scores ``scores[k - 1]``, larger is better. It fills ``self.facts`` meanwhile.
+- ``saved(folder)`` reads the files of the folder, in the library's own way: ``{"newest": ..., "others": [...]}``.
+- ``long(folder, again)`` trains a dropout network on shuffled rows with saves within the epoch; ``again`` resumes from the last one.
 
-The toy model's one weight is the number of optimizer steps it has seen, and so tells which epoch a set of weights comes from.
+The toy model's one weight is the number of its optimizer steps, which gives the epoch of a set of weights.
 """
 
 import json
@@ -29,10 +29,10 @@ HARD = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
 
 class Toy(torch.nn.Module):
-    """What both toys share: they count their training steps, and something may happen at one of them."""
+    """Common to both toys: they count their training steps, and an action may run at one of them."""
 
     steps = 0
-    at_step = None  # (which, what to do): class-wide, so that copies made by a library share it
+    at_step = None  # (step, action): of the class, so that copies made by a library share it
 
     def count(self):
         if self.training and torch.is_grad_enabled():
@@ -75,12 +75,12 @@ def long_rows():
 
 
 def epoch_of(weights):
-    """The epoch that a ``state_dict`` (or anything with ``w`` in it) comes from."""
+    """The epoch of a ``state_dict`` (or of anything that contains ``w``)."""
     return next(int(value) for name, value in weights.items() if name.split(".")[-1] == "w")
 
 
 def load(*readers):
-    """What the first reader says, or in words why it cannot."""
+    """The result of the first reader that works, or in words why none does."""
     try:
         return readers[0]()
     except BaseException as error:
@@ -88,14 +88,14 @@ def load(*readers):
 
 
 def arm(ending):
-    """From now on no file may grow past half a checkpoint: the kernel ends the process there, or refuses the write like a full disk."""
+    """From now on no file may grow beyond half a checkpoint: the kernel ends the process there, or refuses the write like a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if ending == "killed" else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, HARD))
 
 
 def numbers(value):
-    """Ready for JSON: NaN becomes text."""
+    """Values for JSON: NaN becomes text."""
     if isinstance(value, dict):
         return {key: numbers(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -103,8 +103,8 @@ def numbers(value):
     return value
 
 
-class Heard(logging.Handler):
-    """Keeps the log's warnings, and errors."""
+class LogWarnings(logging.Handler):
+    """Stores the warnings and errors of the log."""
 
     def __init__(self):
         super().__init__(logging.WARNING)
@@ -115,16 +115,16 @@ class Heard(logging.Handler):
 
 
 def observe(peer, folder, scores, patience=10, monitor="score", min_delta=None):
-    """One run, with what was seen of it: checks made, what is held in memory and in the best file, how it ended."""
-    Toy.steps, peer.facts, heard = 0, {}, Heard()
-    logging.getLogger().addHandler(heard)
+    """One run and its facts: validations, the weights in memory and in the best file, and how it ended."""
+    Toy.steps, peer.facts, log = 0, {}, LogWarnings()
+    logging.getLogger().addHandler(log)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             peer.run(folder, scores, patience, monitor, min_delta)
         except BaseException as error:
             peer.facts.update(raised=type(error).__name__, message=str(error)[:300])
-    said = [*heard.lines, *(str(warning.message).splitlines()[0][:200] for warning in caught)]
+    said = [*log.lines, *(str(warning.message).splitlines()[0][:200] for warning in caught)]
     about = [line for line in said if "scoer" in line or "early stop" in line.lower()]
     return numbers({"epochs_trained": Toy.steps, **peer.facts, "said": about[:2]})
 
@@ -146,12 +146,12 @@ def missing(peer, folder):
 
 
 def negative_better(peer, folder):
-    """Each check is better by 1 %, the threshold is 0.5 %."""
+    """Each validation is better by 1 %, the threshold is 0.5 %."""
     return observe(peer, folder, [-10.0, -9.9, -9.8, -9.7, -9.6, -9.5], patience=2, min_delta=0.005)
 
 
 def negative_worse(peer, folder):
-    """Each check is worse by 0.1 %."""
+    """Each validation is worse by 0.1 %."""
     return observe(peer, folder, [-10.0, -10.01, -10.02, -10.03, -10.04, -10.05], patience=2, min_delta=0.005)
 
 
@@ -171,7 +171,7 @@ def full(peer, folder):
 
 
 def killed_of_two(peer, folder):
-    """The same where the library is told to keep two."""
+    """The same where the library is to keep two files."""
     peer.keep = 2
     return killed(peer, folder)
 
@@ -180,13 +180,13 @@ def saved(peer, folder):
     return peer.saved(folder)
 
 
-def whole(peer, folder):
+def uninterrupted(peer, folder):
     return {"weights": [value.hex() for value in peer.long(folder, False).double().tolist()], "steps": Toy.steps}
 
 
-def broken(peer, folder):
+def interrupted(peer, folder):
     Toy.at_step = (STEPS_TO_DIE, lambda: os._exit(9))
-    return whole(peer, folder)
+    return uninterrupted(peer, folder)
 
 
 def again(peer, folder):
@@ -205,19 +205,19 @@ QUESTIONS = (
     full,
     killed_of_two,
     saved,
-    whole,
-    broken,
+    uninterrupted,
+    interrupted,
     again,
 )
 
 
 def main(peer):
-    """Answer the question named on the command line, in the folder named there; the last line printed is the answer."""
+    """Run the question named on the command line, in the folder named there; the last printed line is the result."""
     torch.set_num_threads(1)
     peer.keep = 1  # of the best
     name, folder = sys.argv[1], Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     question = next(question for question in QUESTIONS if question.__name__ == name)
-    answer = json.dumps(question(peer, folder))
+    result = json.dumps(question(peer, folder))
     resource.setrlimit(resource.RLIMIT_FSIZE, (HARD, HARD))
-    print("\nANSWER " + answer, flush=True)
+    print("\nANSWER " + result, flush=True)

@@ -1,4 +1,4 @@
-"""The answers as a table, in two languages: what was observed, and no more."""
+"""The results as a table, in two languages."""
 
 LIBRARIES = {
     "ours": "torch_rechub",
@@ -10,8 +10,8 @@ LIBRARIES = {
     "composer": "Composer",
     "skorch": "skorch",
 }
-NAMELESS = ("existing",)  # has no monitor to name
-NO_BEST = ("composer",)  # has no saving by score
+NAMELESS = ("existing",)  # it has no argument that names a monitor
+NO_BEST = ("composer",)  # it has no saving by score
 WORDS = {
     "en": {
         "head": ["", "First value NaN", "Restore without a stop", "Patience 2 stops at", "Killed while saving", "Disk full while saving"],
@@ -91,16 +91,16 @@ class Cells:
         return self.words[word].format(*values)
 
     def kept(self, facts):
-        """Of which epoch the weights are, in memory and on disk."""
+        """The epoch of the weights, in memory and on disk."""
         file = facts["file"]
-        told = self.say("epoch", file) if isinstance(file, int) else self.say("no file" if "FileNotFound" in file else "unreadable")
+        text = self.say("epoch", file) if isinstance(file, int) else self.say("no file" if "FileNotFound" in file else "unreadable")
         word = "last" if self.name in NO_BEST else "file"
-        return [self.say("memory", self.say("epoch", facts["held"])), self.say(word, told)]
+        return [self.say("memory", self.say("epoch", facts["held"])), self.say(word, text)]
 
     def first_nan(self):
         facts = self.answers["first_nan"]
-        told = self.say("stops") if facts["epochs_trained"] == 1 else self.say("best", facts["best"])
-        return self.comma.join([told, *self.kept(facts)])
+        text = self.say("stops") if facts["epochs_trained"] == 1 else self.say("best", facts["best"])
+        return self.comma.join([text, *self.kept(facts)])
 
     def no_trigger(self):
         return self.comma.join(self.kept(self.answers["no_trigger"]))
@@ -139,15 +139,15 @@ class Cells:
         return self.say("warned", len(facts["said"])) if facts["said"] else self.say("quiet")
 
     def negative(self):
-        told = []
+        text = []
         for question in ("negative_better", "negative_worse"):
             facts = self.answers[question]
             trained = facts["epochs_trained"]
             if "raised" in facts:
-                told.append(self.say("error", facts["raised"], trained))
+                text.append(self.say("error", facts["raised"], trained))
             else:
-                told.append(self.say("counted") if trained == 6 else self.say("stop", trained - 1))
-        return " / ".join(told)
+                text.append(self.say("counted") if trained == 6 else self.say("stop", trained - 1))
+        return " / ".join(text)
 
     def ctrl_c(self):
         facts = self.answers["ctrl_c"]
@@ -159,7 +159,7 @@ ROWS = ("first_nan", "no_trigger", "patience", "killed", "full", "resume", "miss
 
 
 def markdown(found, language):
-    """Questions down, libraries across; a library that did not run says so below."""
+    """Questions as rows, libraries as columns; a library that did not run is named below."""
     words, names = WORDS[language], [name for name in LIBRARIES if "answers" in found.get(name, {})]
     titles = [f"{LIBRARIES[name]} {found[name]['versions'][0]}" for name in names]
     lines = ["| | " + " | ".join(titles) + " |", "|---" * (len(names) + 1) + "|"]

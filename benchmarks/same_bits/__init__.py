@@ -1,1 +1,1 @@
-"""What must not change: the results of two commits, compared bit by bit."""
+"""Compares the results of two commits bit by bit."""

@@ -1,7 +1,7 @@
-"""Runs in a process of its own under one commit, whose tree is on PYTHONPATH, and writes what the runs leave behind.
+"""Runs in a process of its own under one commit, whose tree is on PYTHONPATH, and writes the results of the runs.
 
 python child.py all RESULTS.pt               every setting
-python child.py killed FOLDER                a run that kills its process within an epoch, as long as FOLDER holds no file "went-on"
+python child.py killed FOLDER                a run that kills its process within an epoch
 python child.py ranks FOLDER                 started by torchrun: two processes, each with half of every batch
 """
 
@@ -32,7 +32,7 @@ KILL_AT = 15  #: batches; an epoch has ten
 
 
 class Kill(Callback):
-    """Ends its process without any warning after ``KILL_AT`` batches, unless the run goes on from a save."""
+    """Kills its process after ``KILL_AT`` batches, unless the run was resumed from a save."""
 
     part_of_run = False
     n_batch = 0
@@ -51,7 +51,7 @@ def seed(number: int) -> None:
 
 
 def flat(tree: Any, name: str) -> dict[str, Any]:
-    """The tensors and plain values of nested containers, each under the names that lead to it."""
+    """The tensors and plain values of nested containers, by the path of names to them."""
     if isinstance(tree, Mapping):
         return {key: value for part in tree for key, value in flat(tree[part], f"{name} {part}").items()}
     if isinstance(tree, list | tuple):
@@ -61,13 +61,13 @@ def flat(tree: Any, name: str) -> dict[str, Any]:
     return {name: tree}
 
 
-def left_behind(trainer: CTRTrainer, folder: Path, val: Any) -> dict[str, Any]:
-    """All that a run leaves behind, without what the clock says."""
+def results_of(trainer: CTRTrainer, folder: Path, val: Any) -> dict[str, Any]:
+    """All results of a run, without times."""
     states = {"torch": torch.get_rng_state(), "numpy": repr(np.random.get_state()), "python": repr(random.getstate())}
     optimizer = trainer.optimizer.state_dict()
     groups = [{name: group[name] for name in GROUP if name in group} for group in optimizer["param_groups"]]
     stopper = trainer.early_stopper
-    found = {
+    results = {
         "weights": trainer.model.state_dict(),
         "optimizer": {"state": optimizer["state"], "groups": groups},
         "history": [{name: record[name] for name in COLUMNS if name in record} for record in trainer.history],
@@ -77,18 +77,18 @@ def left_behind(trainer: CTRTrainer, folder: Path, val: Any) -> dict[str, Any]:
         "random state": states,
     }
     if val is not None:
-        found["predictions"] = torch.as_tensor(np.asarray(trainer.predict(trainer.model, val)))
-    return {key: value for part, tree in found.items() for key, value in flat(tree, part).items()}
+        results["predictions"] = torch.as_tensor(np.asarray(trainer.predict(trainer.model, val)))
+    return {key: value for part, tree in results.items() for key, value in flat(tree, part).items()}
 
 
 def train(case: settings.Case, folder: Path, resume: Any = None) -> dict[str, Any]:
-    """Fit, and what it leaves behind."""
+    """Fit, and the results."""
     options = {"n_epoch": 3, "optimizer_params": {"lr": 0.02}, "progress": False} | case.options
     trainer = CTRTrainer(case.model, model_path=str(folder), **options)
     for name, value in case.assigned.items():
         setattr(trainer, name, value)
     trainer.fit(*case.loaders, resume=resume)
-    return left_behind(trainer, folder, case.loaders[1])
+    return results_of(trainer, folder, case.loaders[1])
 
 
 def setting(make: Any, folder: Path) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def killed_and_resumed(folder: Path) -> dict[str, Any]:
 
 
 def two_processes(folder: Path) -> dict[str, Any]:
-    """Two processes by torchrun; what the first one leaves behind."""
+    """Two processes by torchrun; the results of the first one."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, "ranks", str(folder)]
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -124,16 +124,15 @@ def two_processes(folder: Path) -> dict[str, Any]:
 
 
 def rank(folder: Path) -> None:
-    """What one of two processes does."""
+    """The work of one of two processes."""
     seed(1)
     case = settings.smooth()
     case.loaders = settings.loaders(batch_size=settings.BATCH // 2)
-    found = train(case, folder)
-    torch.save(found, folder / f"rank-{os.environ['RANK']}.pt")
+    torch.save(train(case, folder), folder / f"rank-{os.environ['RANK']}.pt")
 
 
 def tried(run: Any, folder: Path) -> dict[str, Any]:
-    """What a run leaves behind, or its error."""
+    """The results of a run, or its error."""
     try:
         return run(folder)
     except Exception as error:
@@ -142,7 +141,7 @@ def tried(run: Any, folder: Path) -> dict[str, Any]:
 
 
 def every_setting() -> dict[str, dict[str, Any]]:
-    """Name of the setting -> what its run leaves behind."""
+    """Name of the setting -> the results of its run."""
     runs: dict[str, Any] = {
         name: lambda folder, make=make: setting(make, folder) for name, make in (settings.EQUAL | settings.TO_ROUNDING).items()
     }

@@ -1,4 +1,4 @@
-"""Two results of one setting held against each other, bit by bit."""
+"""Compares two results of one setting bit by bit."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def bits(value: Any) -> bytes:
 
 
 def digest(result: dict[str, Any]) -> str:
-    """The first eight hexadecimal digits of a digest of a whole result."""
-    found = hashlib.blake2b(digest_size=4)
+    """The first eight hexadecimal digits of a digest of a result."""
+    hasher = hashlib.blake2b(digest_size=4)
     for name in sorted(result):
-        found.update(name.encode() + bits(result[name]))
-    return found.hexdigest()
+        hasher.update(name.encode() + bits(result[name]))
+    return hasher.hexdigest()
 
 
 def relative(old: Any, new: Any) -> float:
@@ -46,7 +46,7 @@ def relative(old: Any, new: Any) -> float:
 
 
 class Verdict:
-    """What one setting gave: whether the bits are the same, and if not, what differs by how much.
+    """The comparison of one setting: whether the bits are the same, and if not, what differs by how much.
 
     Args:
         old: the result under the old commit.
@@ -70,14 +70,14 @@ class Verdict:
 
     @property
     def passes(self) -> bool:
-        """Whether the setting keeps what is required of it."""
+        """Whether the setting is as required."""
         close = not self.equal and all(size <= BOUND for size, _ in self.differences)
         return self.same or (close and not self.errors and not self.missing)
 
     def __str__(self) -> str:
         if self.same:
             return f"same bits ({self.digest})"
-        chosen = self.differences[:SHOWN] + [found for found in self.differences[SHOWN:] if found[1] == "predictions"]
+        chosen = self.differences[:SHOWN] + [each for each in self.differences[SHOWN:] if each[1] == "predictions"]
         differing = [f"{name} differs" if math.isinf(size) else f"{name} by {size:.1e}" for size, name in chosen]
         words = self.errors + self.missing[:SHOWN] + differing
         n_more = len(self.errors) + len(self.missing) + len(self.differences) - len(words)

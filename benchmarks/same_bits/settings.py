@@ -61,7 +61,7 @@ def deepfm(dropout: float = 0.0, dims: tuple[int, ...] = (8,)) -> nn.Module:
 
 
 class OwnModel(nn.Module):
-    """A model that knows nothing of the library; ``extra`` makes it return a loss of its own beside the scores."""
+    """A model that uses nothing of the library; ``extra`` makes it return a loss of its own beside the scores."""
 
     def __init__(self, extra: bool = False) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class SpoilGradients(Callback):
 
 
 def half_error(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """A metric of the user's own."""
+    """A user-defined metric."""
     return float(np.mean((np.asarray(y_true) - np.asarray(y_pred)) ** 2) / 2)
 
 
@@ -129,7 +129,7 @@ def scheduler(kind: Any, **params: Any) -> Case:
     return case(scheduler_fn=kind, scheduler_params=params)
 
 
-#: The results of these must be the same bits.
+#: The results of these must be the same bits (``SAME_AS`` of the command has one exception).
 EQUAL: dict[str, Callable[[], Case]] = {
     "DeepFM, Adam": case,
     "weighted rows": lambda: Case(deepfm(), loaders(weighted=True)),
@@ -160,7 +160,7 @@ EQUAL: dict[str, Callable[[], Case]] = {
 
 
 def smooth(**options: Any) -> Case:
-    """A run in which rounding stays rounding: no batch norm, in front of which a bias has no gradient but rounding, and a larger eps."""
+    """A run in which rounding errors stay small: no batch norm, before which the gradient of a bias is rounding only, and a larger eps."""
     return Case(deepfm(dims=()), loaders(), {"optimizer_params": {"lr": 0.02, "eps": 1e-4}} | options)
 
 

@@ -1,1 +1,1 @@
-"""How much processor time training takes, beside every library that one could pick instead."""
+"""The processor time of training, ours and that of comparable libraries."""

@@ -1,10 +1,10 @@
-"""Measures what training a DeepFM costs, in ours and in everything that one could pick instead, in one interleaved run.
+"""Measures the cost of training a DeepFM, in ours and in comparable libraries, in one interleaved run.
 
     python -m benchmarks.speed [--vocab 100k 1m 10m] [--batch 2048 4096] [--threads 1 2] [--decay 0 1e-5] [--peers ours existing ...]
                                [--steps N] [--rounds N] [--quick] [--out FILE]
 
-Processor seconds of the whole process, medians over rounds (least-most); a peer's environment is made when it is first needed.
-Unless --quick or --out is given, the figures go into the pages too (benchmarks.speed.publish).
+Processor seconds of the process, medians over rounds (least-most); a peer's environment is made at its first use.
+Unless --quick or --out is given, the figures are also written into the pages (benchmarks.speed.publish).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def count(text: str) -> int:
 
 
 def steps_for(vocab: int) -> int:
-    """Fewer steps where the dense peers take seconds for one."""
+    """Fewer steps where a step of the dense peers takes seconds."""
     return 100 if vocab <= 300_000 else 40 if vocab <= 3_000_000 else 10
 
 
@@ -54,30 +54,31 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings(asked: argparse.Namespace) -> list[Setting]:
-    """Every combination; weight decay and two threads only at the first batch size, where they tell enough."""
-    if asked.quick:
-        asked.vocab, asked.batch, asked.threads, asked.decay, asked.rounds = asked.vocab[:1], asked.batch[:1], [1], asked.decay[:1], 3
-        asked.steps = asked.steps or 50
+def settings(options: argparse.Namespace) -> list[Setting]:
+    """Every combination; weight decay and two threads only at the first batch size."""
+    if options.quick:
+        options.vocab, options.batch, options.decay = options.vocab[:1], options.batch[:1], options.decay[:1]
+        options.threads, options.rounds = [1], 3
+        options.steps = options.steps or 50
     chosen = []
-    for vocab, decay, threads, batch in itertools.product(asked.vocab, asked.decay, asked.threads, asked.batch):
-        if batch == asked.batch[0] or (decay == asked.decay[0] and threads == asked.threads[0]):
-            chosen.append(Setting(vocab, batch, threads, decay, asked.steps or steps_for(vocab)))
+    for vocab, decay, threads, batch in itertools.product(options.vocab, options.decay, options.threads, options.batch):
+        if batch == options.batch[0] or (decay == options.decay[0] and threads == options.threads[0]):
+            chosen.append(Setting(vocab, batch, threads, decay, options.steps or steps_for(vocab)))
     return chosen
 
 
 def save(path: Path, results: list[dict[str, Any]]) -> None:
-    """After each setting, so that a long run that is broken off leaves what it has."""
+    """Write the results after each setting, so that an interrupted run keeps those it has."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def main() -> None:
-    asked = arguments()
-    out = asked.out or RESULTS / ("speed-quick.json" if asked.quick else "speed.json")
+    options = arguments()
+    out = options.out or RESULTS / ("speed-quick.json" if options.quick else "speed.json")
     results: list[dict[str, Any]] = []
-    for setting in settings(asked):
-        results.append(measure(setting, asked.peers, asked.rounds))
+    for setting in settings(options):
+        results.append(measure(setting, options.peers, options.rounds))
         print(f"\n{markdown(results[-1])}\n", flush=True)
         save(out, results)
     if out == RESULTS / "speed.json":

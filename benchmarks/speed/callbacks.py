@@ -1,9 +1,9 @@
-"""What the built-in callbacks cost: one fit whose steps run by turns with all of them and with none.
+"""The cost of the built-in callbacks: one fit whose steps alternate between all of them and none.
 
     python -m benchmarks.speed.callbacks [--vocab 100k] [--batch 2048] [--epochs N] [--out FILE]
 
-In one process, one model and neighbouring steps, so that nothing but the callbacks differs. CPU time, one thread, medians. What they do
-at a check, the copy of the best weights and the writing of ``model.pth``, is shown on its own.
+Steps with and without callbacks alternate in one process and one model, so that nothing but the callbacks differs. CPU time, one thread,
+medians. Their work at a validation, the copy of the best weights and the writing of ``model.pth``, is a separate figure.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ STEPS, SETTLING = 50, 4  #: steps of an epoch; epochs that do not count
 
 
 class Improving(Callback):
-    """Every check counts as an improvement, so that every one keeps its weights."""
+    """Makes every validation a new best, so that its weights are copied and written."""
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         stopper = trainer.early_stopper
-        stopper.load_state_dict({**stopper.state_dict(), "best_auc": 0.0})
+        stopper.load_state_dict({**stopper.state_dict(), "decisions": []})
 
 
 class Clock:
-    """Stands before the trainer's callbacks: lets those of every second batch through, and times batches and checks."""
+    """Replaces the calls of callbacks: it omits those of every second batch, and measures steps, decisions and new bests."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.call_all = trainer, trainer.callbacks.call
         trainer.callbacks.call = self.call
         self.steps: dict[bool, list[float]] = {True: [], False: []}
-        self.checks: list[float] = []
-        self.number, self.began = 0, 0.0
+        self.keeping: list[float] = []
+        self.number, self.began, self.deciding = 0, 0.0, 0.0
 
     def call(self, hook: str) -> None:
         now = time.process_time()
@@ -54,10 +54,10 @@ class Clock:
             self.number, self.began = self.number + 1, now
         if self.with_callbacks or ("batch" not in hook and "backward" not in hook):
             self.call_all(hook)
-        if hook == "on_validation_end":
-            self.kept = time.process_time() - now
-        if hook == "save":
-            self.checks.append(self.kept + time.process_time() - now)
+        if hook == "decide":
+            self.deciding = time.process_time() - now
+        if hook == "on_new_best":
+            self.keeping.append(self.deciding + time.process_time() - now)
 
     @property
     def with_callbacks(self) -> bool:
@@ -65,7 +65,7 @@ class Clock:
 
 
 def measure(vocab: int, batch: int, n_epoch: int) -> dict[str, Any]:
-    """Milliseconds of a step with callbacks and of one without, and of what they do at a check."""
+    """Milliseconds of a step with callbacks and of one without, and of keeping the best weights at a validation."""
     torch.manual_seed(0)
     clicks = make_clicks(round(1.25 * STEPS) * batch, 13, 26, vocab)
     dense, sparse = clicks.feature_columns(16)
@@ -77,7 +77,7 @@ def measure(vocab: int, batch: int, n_epoch: int) -> dict[str, Any]:
         trainer.fit(train, val)
     full, bare = (1e3 * statistics.median(clock.steps[kind]) for kind in (True, False))
     counts = {"vocab": vocab, "batch": batch, "n_step": len(clock.steps[True])}
-    return {**counts, "step_ms": full, "bare_ms": bare, "ratio": full / bare, "keep_ms": 1e3 * statistics.median(clock.checks)}
+    return {**counts, "step_ms": full, "bare_ms": bare, "ratio": full / bare, "keep_ms": 1e3 * statistics.median(clock.keeping)}
 
 
 def main() -> None:
@@ -86,12 +86,14 @@ def main() -> None:
     parser.add_argument("--batch", type=count, default=2048)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=RESULTS / "callbacks.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(asked.vocab, asked.batch, asked.epochs)
-    asked.out.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"step with all callbacks {found['step_ms']:.3f} CPU ms, with none {found['bare_ms']:.3f}: {100 * (found['ratio'] - 1):+.2f} %")
-    print(f"keeping the best weights in memory and on disk: {found['keep_ms']:.1f} CPU ms a check")
+    figures = measure(options.vocab, options.batch, options.epochs)
+    options.out.write_text(json.dumps(figures, indent=1) + "\n")
+    print(
+        f"step with all callbacks {figures['step_ms']:.3f} CPU ms, without {figures['bare_ms']:.3f}: {100 * (figures['ratio'] - 1):+.2f} %"
+    )
+    print(f"keeping the best weights in memory and on disk: {figures['keep_ms']:.1f} CPU ms a validation")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who takes part, and a process for each of them."""
+"""The contenders, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -33,54 +33,55 @@ TAKE_DECAY = (
 
 
 class ContenderFailed(RuntimeError):
-    """A contender's process ended when it should have answered; the message is the end of what it wrote."""
+    """A contender's process ended before it gave a result; the message is the end of its output."""
 
 
 class Contender:
-    """A process of its own, in its own environment, that takes a turn when asked.
+    """A process of its own, in its own environment, that runs a turn on request.
 
     Args:
         name: one of ``SCRIPTS``.
-        told: the ``setting.json`` to read.
-        threads: of every library in it.
+        setting_file: the ``setting.json`` to read.
+        threads: threads of every library in it.
     """
 
-    def __init__(self, name: str, told: Path, threads: int) -> None:
+    def __init__(self, name: str, setting_file: Path, threads: int) -> None:
         self.name = name
-        own = name.startswith("ours") or name == "floor"
-        python = sys.executable if own else python_of(name)
-        around = {name: value for name, value in os.environ.items() if own or name != "PYTHONPATH"}  # a peer must not find us there
+        is_ours = name.startswith("ours") or name == "floor"
+        python = sys.executable if is_ours else python_of(name)
+        # a peer must not import our package
+        environment = {name: value for name, value in os.environ.items() if is_ours or name != "PYTHONPATH"}
         count = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long-lived as the process that writes it
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # open as long as the process that writes it
         self._process = subprocess.Popen(
-            [python, str(WORKERS / SCRIPTS[name]), str(told), name],
+            [python, str(WORKERS / SCRIPTS[name]), str(setting_file), name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            cwd=told.parent,
-            env={**around, **count, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
+            cwd=setting_file.parent,
+            env={**environment, **count, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
         )
-        self.ready = self._answer()
+        self.ready = self._reply()
 
     def turn(self) -> dict[str, Any]:
-        """One turn: what it took, as :class:`~workers.turns.Turns` says it."""
+        """One turn: its times, as :class:`~workers.turns.Turns` reports them."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write("go\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it ended; its answer, which does not come, says so
-        return self._answer()
+            pass  # the process has ended, which the missing result shows
+        return self._reply()
 
     def close(self) -> None:
-        """Let it go."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
         self._log.close()
 
-    def _answer(self) -> dict[str, Any]:
+    def _reply(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

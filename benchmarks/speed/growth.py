@@ -1,8 +1,8 @@
-"""How the cost of our step grows: flat with the vocabulary, in proportion with batch, fields and embedding width.
+"""How the cost of our step grows: it is constant in the vocabulary, and proportional to batch, fields and embedding width.
 
     python -m benchmarks.speed.growth [--rounds N] [--out FILE]
 
-One thing is varied at a time around 1M rows of vocabulary, batch 2048, 26 sparse columns, embedding 16; one thread.
+One size is varied at a time around 1M rows of vocabulary, batch 2048, 26 sparse columns, embedding 16; one thread.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS / "growth.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     results: list[dict[str, Any]] = []
     print("| varied | value | step, CPU ms | train, ms / 1000 rows |\n|---|---|---|---|")
     for name, values in VARIED.items():
         for value in values:
-            found = measure(replace(AROUND, **{name: value}), ["ours"], asked.rounds)
-            if found["failed"]:
-                raise SystemExit(found["failed"]["ours"])
-            own = rows_of(found)["ours"]
-            print(f"| {name} | {value:,} | {own['step'].show()} | {own['train'].show(2)} |", flush=True)
-            results.append({"varied": name, "value": value, **found})
-            asked.out.write_text(json.dumps(results, indent=1) + "\n")
+            turns = measure(replace(AROUND, **{name: value}), ["ours"], options.rounds)
+            if turns["failed"]:
+                raise SystemExit(turns["failed"]["ours"])
+            figures = rows_of(turns)["ours"]
+            print(f"| {name} | {value:,} | {figures['step'].show()} | {figures['train'].show(2)} |", flush=True)
+            results.append({"varied": name, "value": value, **turns})
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

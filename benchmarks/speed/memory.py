@@ -1,8 +1,8 @@
-"""The most memory that training takes: each contender alone, with a check whose best weights are kept, and training alone.
+"""The peak memory of training: each contender alone, with a validation that keeps the best weights, and without one.
 
     python -m benchmarks.speed.memory [--vocab 10m] [--peers ours existing] [--steps N] [--out FILE]
 
-The largest resident size of a contender's process, data and libraries included, after two turns. One runs after the other.
+The largest resident size of a contender's process, data and libraries included, after two turns. Contenders run one after the other.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from benchmarks.speed.setting import Setting
 
 
 def peak_mb(setting: Setting, name: str) -> float:
-    """Of one contender alone."""
-    found = measure(setting, [name], 1)
-    if found["failed"]:
-        raise SystemExit(found["failed"][name])
-    return max(turn["peak_mb"] for group in found["groups"] for turn in group[name])
+    """The peak memory of one contender alone."""
+    turns = measure(setting, [name], 1)
+    if turns["failed"]:
+        raise SystemExit(turns["failed"][name])
+    return max(turn["peak_mb"] for group in turns["groups"] for turn in group[name])
 
 
 def table(peaks: dict[str, dict[str, float]], vocab: int) -> str:
@@ -30,8 +30,8 @@ def table(peaks: dict[str, dict[str, float]], vocab: int) -> str:
         f"| {vocab:,} rows of vocabulary | fit with validation, MB | ours / it | training alone, MB | ours / it |",
         "|---|---|---|---|---|",
     ]
-    for name, own in peaks.items():
-        cells = [f"{own[mode]:.0f} | {peaks['ours'][mode] / own[mode]:.2f}" for mode in ("validated", "alone")]
+    for name, figures in peaks.items():
+        cells = [f"{figures[mode]:.0f} | {peaks['ours'][mode] / figures[mode]:.2f}" for mode in ("validated", "alone")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -42,15 +42,15 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=["ours", "existing"], default=["ours", "existing"])
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--out", type=Path, default=RESULTS / "memory.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     peaks: dict[str, dict[str, float]] = {}
-    for name in dict.fromkeys(["ours", *asked.peers]):
+    for name in dict.fromkeys(["ours", *options.peers]):
         modes = {"validated": True, "alone": False}
         peaks[name] = {
-            mode: round(peak_mb(Setting(asked.vocab, steps=asked.steps, validate=validate), name)) for mode, validate in modes.items()
+            mode: round(peak_mb(Setting(options.vocab, steps=options.steps, validate=validate), name)) for mode, validate in modes.items()
         }
-        asked.out.write_text(json.dumps({"vocab": asked.vocab, "steps": asked.steps, "peak_mb": peaks}, indent=1) + "\n")
-    print(table(peaks, asked.vocab))
+        options.out.write_text(json.dumps({"vocab": options.vocab, "steps": options.steps, "peak_mb": peaks}, indent=1) + "\n")
+    print(table(peaks, options.vocab))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where our training step's time goes: what torch's profiler sees, and the step itself with each kind of row kernels.
+"""Where the time of our training step is spent: by torch's profiler, and for the step with each kind of row kernels.
 
 python -m benchmarks.speed.profile [--vocab 100k] [--kernels numba torch]
 """
@@ -37,16 +37,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocab", type=count, default=100_000)
     parser.add_argument("--kernels", nargs="+", default=["numba", "torch"], choices=["numba", "torch"])
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    clicks = make_clicks(N_STEP * BATCH, vocab_size=asked.vocab)
-    for kernels in (*asked.kernels, *asked.kernels):  # in turn, twice
+    clicks = make_clicks(N_STEP * BATCH, vocab_size=options.vocab)
+    for kernels in (*options.kernels, *options.kernels):  # alternating, twice
         with use_kernels(kernels):
             trainer, loader = trainer_and_loader(clicks)
             began = time.process_time()
             trainer.train_one_epoch(loader)
-            print(f"{asked.vocab:,} rows, {kernels} kernels: {(time.process_time() - began) / N_STEP * 1e3:.1f} CPU ms a step", flush=True)
-    with use_kernels(asked.kernels[0]):
+            print(
+                f"{options.vocab:,} rows, {kernels} kernels: {(time.process_time() - began) / N_STEP * 1e3:.1f} CPU ms a step", flush=True
+            )
+    with use_kernels(options.kernels[0]):
         trainer, loader = trainer_and_loader(clicks)
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             trainer.train_one_epoch(loader)

@@ -1,4 +1,4 @@
-"""Writes the measured figures into ``benchmarks/README.md`` (everything) and the performance pages (one line a setting).
+"""Writes the measured figures into ``benchmarks/README.md`` (all of them) and the performance pages (one line a setting).
 
 python -m benchmarks.speed.publish [FILE]
 """
@@ -20,11 +20,11 @@ PEERS = ("existing", "deepctr-torch", "fuxictr", "recbole", "ours-plain", "ours-
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
-    """One line a setting: our step and its floor in CPU milliseconds, and how many times our epoch each of the others takes."""
+    """One line a setting: our step and its floor in CPU milliseconds, and the cost of an epoch of each other library relative to ours."""
     names = ("vocabulary", "batch", "threads", "weight decay", "ours, ms", "floor, ms", *PEERS)
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for found in results:
-        setting, rows, floor = found["setting"], rows_of(found), floor_of(found)
+    for measured in results:
+        setting, rows, floor = measured["setting"], rows_of(measured), floor_of(measured)
         cells = [f"{setting['vocab']:,}", setting["batch"], setting["threads"], f"{setting['decay']:g}"]
         cells += [f"{rows['ours']['step'].middle:.1f}", "" if floor is None else f"{floor['step'].middle:.1f}"]
         ratios = (rows[name]["epoch_ratio"] if name in rows else None for name in PEERS)
@@ -34,8 +34,8 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
 
 
 def publish(results: Sequence[dict[str, Any]]) -> None:
-    """Into all pages."""
-    fill(README, "speed", "\n\n".join(markdown(found) for found in results))
+    """Write the figures into all pages."""
+    fill(README, "speed", "\n\n".join(markdown(measured) for measured in results))
     for page in PAGES:
         fill(page, "speed", summary(results))
 

@@ -1,4 +1,4 @@
-"""From turns to figures, and to a Markdown table."""
+"""Computes figures from turns, and a Markdown table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-EPOCH, CHECK = 1_000_000, 100_000  #: rows of the epoch that contenders are compared by, and of the check at its end
+EPOCH, VALIDATION = 1_000_000, 100_000  #: rows of the epoch by which contenders are compared, and of the validation at its end
 
 
 class Spread(NamedTuple):
@@ -18,7 +18,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of at least one value."""
+        """The spread of at least one value."""
         values = list(values)
         return cls(statistics.median(values), min(values), max(values))
 
@@ -27,21 +27,21 @@ class Spread(NamedTuple):
         return f"{self.middle:.{digits}f} ({self.least:.{digits}f}-{self.most:.{digits}f})"
 
 
-def rows_of(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Contender -> its figures; CPU milliseconds where nothing else is said."""
+def rows_of(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Contender -> its figures, in CPU milliseconds where no other unit is given."""
     pooled: dict[str, list[dict[str, Any]]] = {}
-    for group in found["groups"]:
+    for group in results["groups"]:
         for name, turns in group.items():
             pooled.setdefault(name, []).extend(turns)
     shown = {}
     for name, turns in pooled.items():
         if name != "floor":
-            shown[name] = _figures(found, name, turns)
+            shown[name] = _figures(results, name, turns)
     return shown
 
 
-def _figures(found: dict[str, Any], name: str, turns: list[dict[str, Any]]) -> dict[str, Any]:
-    setting = found["setting"]
+def _figures(results: dict[str, Any], name: str, turns: list[dict[str, Any]]) -> dict[str, Any]:
+    setting = results["setting"]
     n_row, n_val = setting["steps"] * setting["batch"], max(setting["steps"] // 4, 1) * setting["batch"]
 
     def spread(phase: str, clock: int, per: float) -> Spread:
@@ -55,53 +55,59 @@ def _figures(found: dict[str, Any], name: str, turns: list[dict[str, Any]]) -> d
         "keep": spread("keep", 0, 1),
         "epoch": Spread.of(epoch_seconds(setting, turn) for turn in turns),
         "peak_mb": max(turn["peak_mb"] for turn in turns),
-        "step_ratio": ratio(found, name, lambda turn: turn["phases"]["train"][0]),
-        "epoch_ratio": ratio(found, name, lambda turn: epoch_seconds(setting, turn)),
+        "step_ratio": ratio(results, name, lambda turn: turn["phases"]["train"][0]),
+        "epoch_ratio": ratio(results, name, lambda turn: epoch_seconds(setting, turn)),
     }
 
 
 def epoch_seconds(setting: dict[str, Any], turn: dict[str, Any]) -> float:
-    """CPU seconds of an epoch of a million rows with one check, from a shorter turn: all phases but the keeping grow with the rows."""
+    """CPU seconds of an epoch of a million rows with one validation, from a shorter turn: all phases but "keep" grow with the rows."""
     n_row, n_val = setting["steps"] * setting["batch"], max(setting["steps"] // 4, 1) * setting["batch"]
     phases = {phase: cpu for phase, (cpu, _) in turn["phases"].items()}
-    return phases["train"] * EPOCH / n_row + phases["validate"] * CHECK / n_val + phases["keep"]
+    return phases["train"] * EPOCH / n_row + phases["validate"] * VALIDATION / n_val + phases["keep"]
 
 
-def ratio(found: dict[str, Any], name: str, cost: Callable[[dict[str, Any]], float]) -> Spread | None:
-    """How many times what ours costs, round by round; None where ours did not run."""
+def ratio(results: dict[str, Any], name: str, cost: Callable[[dict[str, Any]], float]) -> Spread | None:
+    """The cost relative to ours, round by round; None where ours did not run."""
     pairs = [
         cost(theirs) / cost(ours)
-        for group in found["groups"]
+        for group in results["groups"]
         if {"ours", name} <= set(group)
         for ours, theirs in zip(group["ours"], group[name], strict=True)
     ]
     return Spread.of(pairs) if pairs else None
 
 
-def floor_of(found: dict[str, Any]) -> dict[str, Any] | None:
-    """The floor of a step in CPU milliseconds, and the rates it was worked out from."""
-    turns = [turn for group in found["groups"] for turn in group.get("floor", [])]
+def floor_of(results: dict[str, Any]) -> dict[str, Any] | None:
+    """The floor of a step in CPU milliseconds, and the rates that it is computed from."""
+    turns = [turn for group in results["groups"] for turn in group.get("floor", [])]
     if not turns:
         return None
     parts = {name: statistics.median(turn[name] for turn in turns) for name in ("gflops", "gflops_mm", "gbytes", "products", "bytes")}
-    return {"step": Spread.of(turn["floor"] * 1e3 / found["setting"]["steps"] for turn in turns), **parts}
+    return {"step": Spread.of(turn["floor"] * 1e3 / results["setting"]["steps"] for turn in turns), **parts}
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(results: dict[str, Any]) -> str:
     """One setting as a table."""
     lines = [
-        f"**{found['title']}**",
+        f"**{results['title']}**",
         "",
         "| | step, CPU ms | step, wall ms | train, ms / 1000 rows | validate, ms / 1000 rows | keep best, ms "
         "| epoch, CPU s | peak MB | step / ours | epoch / ours |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, own in rows_of(found).items():
-        cells = [own["step"].show(), own["wall"].show(), own["train"].show(2), own["validate"].show(2), own["keep"].show(0)]
-        cells += [own["epoch"].show(), f"{own['peak_mb']:.0f}"]
-        cells += ["" if each is None else each.show(2) for each in (own["step_ratio"], own["epoch_ratio"])]
+    for name, figures in rows_of(results).items():
+        cells = [
+            figures["step"].show(),
+            figures["wall"].show(),
+            figures["train"].show(2),
+            figures["validate"].show(2),
+            figures["keep"].show(0),
+        ]
+        cells += [figures["epoch"].show(), f"{figures['peak_mb']:.0f}"]
+        cells += ["" if each is None else each.show(2) for each in (figures["step_ratio"], figures["epoch_ratio"])]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    floor = floor_of(found)
+    floor = floor_of(results)
     if floor is not None:
         lines += [
             "",
@@ -109,5 +115,5 @@ def markdown(found: dict[str, Any]) -> str:
             f"at {floor['gflops']:.0f} GFLOP/s (torch.mm: {floor['gflops_mm']:.0f}) "
             f"+ bytes {floor['bytes'] * 1e3:.1f} ms at {floor['gbytes']:.0f} GB/s.",
         ]
-    lines += [f"\n{name} did not run: {why.splitlines()[-1]}" for name, why in found["failed"].items()]
+    lines += [f"\n{name} did not run: {why.splitlines()[-1]}" for name, why in results["failed"].items()]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What one comparison holds fixed, and the data that all contenders read."""
+"""The fixed sizes of one comparison, and the data that all contenders read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Setting:
         batch: rows a step.
         threads: of torch, in every contender.
         decay: Adam's coupled weight decay.
-        steps: optimizer steps of one turn, which is one epoch of the contender's own ``fit``.
+        steps: optimizer steps of one turn, which is one epoch of the contender's ``fit``.
         embed_dim: width of the embeddings.
         n_dense: dense columns.
         n_sparse: sparse columns with Zipf ids.
-        validate: False trains alone: no check, and no best weights to keep.
+        validate: False trains without validation, so that no best weights are kept.
     """
 
     vocab: int = 100_000
@@ -44,7 +44,7 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """One line for people."""
+        """The setting in one line of words."""
         decay = f", weight decay {self.decay:g}" if self.decay else ""
         alone = "" if self.validate else ", no validation"
         shape = "" if (self.embed_dim, self.n_sparse) == (16, 26) else f", {self.n_sparse} columns x {self.embed_dim}"
@@ -54,9 +54,11 @@ class Setting:
 
 
 def write_data(setting: Setting, folder: Path) -> Path:
-    """The rows, once for all contenders: ``data.npz`` with the columns, and ``setting.json`` with what a worker must know besides."""
+    """Write the rows once for all contenders: ``data.npz`` with the columns, and ``setting.json`` with the other values for a worker."""
     clicks = make_clicks(setting.steps * setting.batch + setting.n_val, setting.n_dense, setting.n_sparse, setting.vocab)
-    data, told = folder / "data.npz", folder / "setting.json"
+    data, setting_file = folder / "data.npz", folder / "setting.json"
     np.savez(data, y=clicks.y, **clicks.x)
-    told.write_text(json.dumps({**asdict(setting), "n_val": setting.n_val, "data": str(data), "vocabularies": dict(clicks.vocab_sizes)}))
-    return told
+    setting_file.write_text(
+        json.dumps({**asdict(setting), "n_val": setting.n_val, "data": str(data), "vocabularies": dict(clicks.vocab_sizes)})
+    )
+    return setting_file

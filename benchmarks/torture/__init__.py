@@ -1,1 +1,1 @@
-"""Runs that are killed at random moments, many within saves, and what is found on the disk afterwards."""
+"""Runs that are killed at random moments, many within saves, and the state of their files afterwards."""

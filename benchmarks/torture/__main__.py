@@ -1,4 +1,4 @@
-"""Kill runs, look at what they left, go on with them, and compare every bit: ``python -m benchmarks.torture --runs 300``."""
+"""Kill runs, check their files, resume them, and compare every bit: ``python -m benchmarks.torture --runs 300``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from benchmarks.torture.victim import KINDS, Window, digest_of, slow_disk, train
 from torch_rechub.storage.saves import SaveFolder
 
 ROOT = Path(__file__).parents[2]
-SLOW = 0.003  #: seconds that a call of a save waits at the most
+SLOW = 0.003  #: the longest wait of a call of a save, in seconds
 
 
 def child(folder: Path, kind: str, window: Window, seed: int) -> int:
-    """Fork a process that trains in ``folder`` and leaves its result there."""
+    """Fork a process that trains in ``folder`` and writes its result there."""
     pid = os.fork()
     if pid:
         return pid
@@ -41,7 +41,7 @@ def child(folder: Path, kind: str, window: Window, seed: int) -> int:
 
 
 def finish(folder: Path, kind: str, window: Window, seed: int) -> dict[str, Any]:
-    """Let a run come to its end, and read what it leaves."""
+    """Run to the end, and read the result."""
     folder.mkdir(exist_ok=True)
     _, status = os.waitpid(child(folder, kind, window, seed), 0)
     if status != 0:
@@ -50,7 +50,7 @@ def finish(folder: Path, kind: str, window: Window, seed: int) -> dict[str, Any]
 
 
 def kill(folder: Path, kind: str, window: Window, chance: random.Random, seconds: float) -> bool | None:
-    """Kill a run at a random moment behind its first batch; whether a save was being written, None where it had ended before."""
+    """Kill a run at a random moment after its first batch; whether a save was being written, None where it had ended before."""
     window.clear()
     pid = child(folder, kind, window, chance.randrange(2**31))
     in_save = chance.random() < 0.6
@@ -73,47 +73,47 @@ def kill(folder: Path, kind: str, window: Window, chance: random.Random, seconds
     return writing if os.WIFSIGNALED(status) else None
 
 
-def look(folder: Path, window: Window, expected: dict[str, Any], background: bool) -> None:
-    """What the promises say of a folder after a kill: whatever has a name is whole, and what was done is there."""
+def check_files(folder: Path, window: Window, expected: dict[str, Any], background: bool) -> None:
+    """Check the files after a kill: each file that has its final name is complete, and the files of finished work exist."""
     best = folder / "model.pth"
-    if window[Window.CHECKS]:
-        assert best.exists(), "a check was made and there is no model.pth"
+    if window[Window.VALIDATIONS]:
+        assert best.exists(), "there was a validation and there is no model.pth"
     if best.exists():
-        found = digest_of(torch.load(best, weights_only=True))
-        assert found in expected["checks"], "model.pth holds weights that no check has seen"
+        best_digest = digest_of(torch.load(best, weights_only=True))
+        assert best_digest in expected["validations"], "model.pth holds weights that no validation has measured"
     listed = folder / "best" / "best.json"
     for entry in json.loads(listed.read_text()) if listed.exists() else []:
-        assert digest_of(torch.load(folder / "best" / entry["file"], weights_only=True)) in expected["checks"], entry
+        assert digest_of(torch.load(folder / "best" / entry["file"], weights_only=True)) in expected["validations"], entry
     saves = SaveFolder(folder / "resume")
     for name in saves.names():
-        saves.read(name)  # it raises where one is damaged
-    assert saves.names() or window[Window.SAVES] <= background, "a save was made and there is none"
+        saves.read(name)  # raises where it is damaged
+    assert saves.names() or window[Window.SAVES] <= background, "a save was written and there is none"
 
 
 def torture(runs: int, seed: int, scratch: Path) -> dict[str, Any]:
-    """Kill ``runs`` runs, each one to three times, and go on with them."""
+    """Kill ``runs`` runs, each one to three times, and resume them."""
     window = Window()
     chance = random.Random(seed)
-    expected = {kind: finish(scratch / f"whole-{kind}", kind, window, 1) for kind in KINDS}
+    expected = {kind: finish(scratch / f"uninterrupted-{kind}", kind, window, 1) for kind in KINDS}
     began = time.monotonic()
     for kind in KINDS:
         again = finish(scratch / f"again-{kind}", kind, window, 2)
-        assert again == expected[kind], "two whole runs differ"
+        assert again == expected[kind], "two uninterrupted runs differ"
     seconds = (time.monotonic() - began) / len(KINDS)
     counts = {"runs": 0, "kills": 0, "within a save": 0}
     while counts["runs"] < runs:
         kind, folder = KINDS[counts["runs"] % len(KINDS)], scratch / f"run-{counts['runs']}"
         folder.mkdir(exist_ok=True)
         killed = [kill(folder, kind, window, chance, seconds) for _ in range(chance.choice((1, 1, 1, 2, 3)))][:3]
-        look(folder, window, expected[kind], kind == "background")
-        times = sum(found is not None for found in killed)
+        check_files(folder, window, expected[kind], kind == "background")
+        times = sum(in_save is not None for in_save in killed)
         if times:
             counts["runs"] += 1
             counts["kills"] += times
-            counts["within a save"] += sum(found is True for found in killed)
-            found = finish(folder, kind, window, chance.randrange(2**31))
-            differing = [name for name in ("weights", "history", "stop") if found[name] != expected[kind][name]]
-            assert not differing, f"{folder}: the run that went on differs in {differing}"
+            counts["within a save"] += sum(in_save is True for in_save in killed)
+            result = finish(folder, kind, window, chance.randrange(2**31))
+            differing = [name for name in ("weights", "history", "stop") if result[name] != expected[kind][name]]
+            assert not differing, f"{folder}: the resumed run differs in {differing}"
             assert digest_of(torch.load(folder / "model.pth", weights_only=True)) == expected[kind]["weights"]
         _remove(folder)
     return counts
@@ -126,13 +126,13 @@ def _remove(folder: Path) -> None:
 
 
 def write_docs(counts: dict[str, Any]) -> None:
-    """Put the figures into the pages that show them."""
+    """Write the figures into the pages that show them."""
     english = f"{counts['runs']} runs were killed {counts['kills']} times, {counts['within a save']} of these within a save: none was lost."
     chinese = f"{counts['runs']} 次运行被杀死 {counts['kills']} 次，其中 {counts['within a save']} 次正在保存：没有丢失任何一次。"
     for language, text in (("en", english), ("zh", chinese)):
         page = ROOT / "docs" / language / "reliability.md"
         marked = re.compile(r"(<!-- torture: begin -->\n).*?(<!-- torture: end -->)", re.DOTALL)
-        page.write_text(marked.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page.read_text()))
+        page.write_text(marked.sub(lambda marks, text=text: f"{marks[1]}{text}\n{marks[2]}", page.read_text()))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The run that is killed: small, with everything on that has a state, and a window through which the killer looks."""
+"""The run that is killed: small, with every stateful feature, and with counters in shared memory for the killing process."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ KINDS = ("plain", "background", "averaged")  #: saves by the loop, by a thread, 
 
 
 class Window:
-    """Four numbers that parent and child share: batches, checks and saves done, and whether a save is being written."""
+    """Four numbers that parent and child share: batches, validations and saves done, and whether a save is being written."""
 
-    BATCHES, CHECKS, SAVES, SAVING = range(4)
+    BATCHES, VALIDATIONS, SAVES, SAVING = range(4)
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, 4)
@@ -40,12 +40,12 @@ class Window:
         self.memory[place] = min(number, 255)
 
     def clear(self) -> None:
-        """All to 0."""
+        """Set all numbers to 0."""
         self.memory[:] = bytes(4)
 
 
 class Reports(Callback):
-    """Tells the window where the run is."""
+    """Writes the progress of the run into the window."""
 
     part_of_run = False
 
@@ -60,14 +60,14 @@ class Reports(Callback):
 
     def on_save(self, trainer: Any) -> None:
         self.window[Window.SAVING] = 0
-        self.window[Window.SAVES] += trainer.state.at_rest
+        self.window[Window.SAVES] += 1
 
     def on_record(self, trainer: Any) -> None:
-        self.window[Window.CHECKS] += 1
+        self.window[Window.VALIDATIONS] += 1
 
 
 class Digests(Callback):
-    """The digest of the weights at each check, which are all that ``model.pth`` may ever hold."""
+    """The digest of the weights at each validation: ``model.pth`` may hold no others."""
 
     part_of_run = False
 
@@ -79,25 +79,25 @@ class Digests(Callback):
 
 
 def digest_of(weights: Any) -> str:
-    """One number for a ``state_dict``."""
-    found = hashlib.blake2b(digest_size=16)
+    """The digest of a ``state_dict``."""
+    hasher = hashlib.blake2b(digest_size=16)
     for name, value in weights.items():
-        found.update(name.encode() + value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(name.encode() + value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def train(folder: Path, kind: str, window: Window, seed: int) -> dict[str, Any]:
-    """Begin the run in ``folder`` or go on with it; what it leaves behind. ``seed`` stirs the random states of the process alone."""
+    """Run in ``folder``, or resume the run there; returns its results. ``seed`` sets the random states of the process only."""
     digests = Digests()
     loaders = _loaders()
     torch.manual_seed(0)
     model = DeepFM(FEATURES, FEATURES, {"dims": [8], "dropout": 0.3})
-    if SaveFolder(folder / "resume").names():  # else it begins, and all begin alike
+    if SaveFolder(folder / "resume").names():  # a run that begins always begins with the same states
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
     checkpoint = Checkpoint(every_n_steps=2, keep_last=2, keep_best=2, background=kind == "background", safetensors=kind == "plain")
-    own: list[Callback] = [EMA(0.9)] if kind == "averaged" else []
+    averages: list[Callback] = [EMA(0.9)] if kind == "averaged" else []
     trainer = CTRTrainer(
         model,
         optimizer_params={"lr": 0.02},
@@ -108,11 +108,16 @@ def train(folder: Path, kind: str, window: Window, seed: int) -> dict[str, Any]:
         accumulate=2 if kind == "averaged" else 1,
         model_path=folder,
         progress=False,
-        callbacks=[*own, digests, Reports(window), checkpoint],
+        callbacks=[*averages, digests, Reports(window), checkpoint],
     )
     history = trainer.fit(*loaders, resume="auto")
     records = [{name: value for name, value in record.items() if name != "seconds"} for record in history]
-    return {"weights": digest_of(trainer.model.state_dict()), "history": repr(records), "checks": digests.seen, "stop": history.stop_reason}
+    return {
+        "weights": digest_of(trainer.model.state_dict()),
+        "history": repr(records),
+        "validations": digests.seen,
+        "stop": history.stop_reason,
+    }
 
 
 def _loaders() -> tuple[Any, Any]:
@@ -124,7 +129,7 @@ def _loaders() -> tuple[Any, Any]:
 
 
 def slow_disk(seconds: float, seed: int) -> None:
-    """Make each call that matters in a save wait a random time, so that a kill falls before or after any of them."""
+    """Make each relevant call of a save wait a random time, so that a kill falls before or after any of them."""
     wait = random.Random(seed)
     for name in ("fsync", "replace", "rename", "open"):
         _slow(name, getattr(os, name), seconds, wait)

@@ -1,11 +1,11 @@
-"""Validation-AUC trajectories of our row-wise Adam beside torch's dense Adam, on Frappe and on planted data.
+"""Validation-AUC trajectories of our row-wise Adam and of torch's dense Adam, on Frappe and on planted data.
 
     python -m benchmarks.trajectories [--data FOLDER] [--seeds 1 2 3] [--epochs N] [--out FILE]
 
-One model, the same first weights, the same batches and the same dropout, through ``CTRTrainer``: once as a user writes it, which trains
-tables by rows; once with torch's dense Adam (fused), and once more with torch's other dense Adam (its default loop). The two of torch are
-the same mathematics too: what they differ by is what rounding does to a trajectory. Nothing here makes the dense path necessary (no
-penalty, no coupled decay), so rows really lag between checks.
+One model, the same initial weights, batches and dropout, with ``CTRTrainer``: once as a user writes it, which trains
+tables by rows; once with torch's dense Adam (fused), and once with torch's other dense Adam (its default loop). The two of torch are
+also the same mathematics: their difference is the effect of rounding on a trajectory. No setting requires the dense path (no
+penalty, no coupled decay), so that rows do lag between validations.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def frappe(folder: Path) -> Any:
 
 
 def planted() -> Any:
-    """The same of generated clicks: 100,000 rows, 50,000 ids."""
+    """Training and validation rows, and features, of generated clicks: 100,000 rows, 50,000 ids."""
     train, val = make_clicks(120_000, 4, 12, 50_000).split((5 / 6, 1 / 6))
     dense, sparse = train.feature_columns(8)
     return (train.x, train.y), (val.x, val.y), dense, sparse
 
 
 def trajectory(data: Any, optimizer: Callable[..., Any], seed: int, n_epoch: int) -> list[float]:
-    """The validation AUC of every check, two an epoch."""
+    """The validation AUC of every validation, two an epoch."""
     torch.manual_seed(seed)
     train, val, dense, sparse = data
     model = DeepFM([*dense, *sparse], sparse, {"dims": [128, 64], "dropout": 0.2})
@@ -72,28 +72,28 @@ def compare(name: str, data: Any, seeds: list[int], n_epoch: int) -> dict[str, A
     return {"data": name, "seeds": seeds, "runs": runs}
 
 
-def largest(found: dict[str, Any], one: str, other: str) -> float:
-    """The largest difference between two optimizers at any check of any seed."""
-    pairs = zip(found["runs"][one], found["runs"][other], strict=True)
+def largest(results: dict[str, Any], one: str, other: str) -> float:
+    """The largest difference between two optimizers at any validation of any seed."""
+    pairs = zip(results["runs"][one], results["runs"][other], strict=True)
     return max(abs(a - b) for first, second in pairs for a, b in zip(first, second, strict=True))
 
 
-def between_seeds(found: dict[str, Any]) -> float:
-    """The largest difference between two seeds of torch's fused Adam at any check."""
-    return max(max(check) - min(check) for check in zip(*found["runs"]["fused"], strict=True))
+def between_seeds(results: dict[str, Any]) -> float:
+    """The largest difference between two seeds of torch's fused Adam at any validation."""
+    return max(max(values) - min(values) for values in zip(*results["runs"]["fused"], strict=True))
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """One data set as a table: each check, each seed, by rows and dense."""
-    heads = [f"seed {seed}, {kind}" for seed in found["seeds"] for kind in ("by rows", "dense")]
-    lines = [f"**{found['data']}**", "", f"| check | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for number in range(len(found["runs"]["rows"][0])):
-        cells = [f"{found['runs'][kind][place][number]:.5f}" for place in range(len(found["seeds"])) for kind in ("rows", "fused")]
+def markdown(results: dict[str, Any]) -> str:
+    """One data set as a table: each validation and seed, by rows and dense."""
+    heads = [f"seed {seed}, {kind}" for seed in results["seeds"] for kind in ("by rows", "dense")]
+    lines = [f"**{results['data']}**", "", f"| validation | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for number in range(len(results["runs"]["rows"][0])):
+        cells = [f"{results['runs'][kind][place][number]:.5f}" for place in range(len(results["seeds"])) for kind in ("rows", "fused")]
         lines.append(f"| {number + 1} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"Largest difference between by rows and torch's fused Adam {largest(found, 'rows', 'fused'):.5f}; between torch's fused Adam and "
-        f"torch's default loop {largest(found, 'fused', 'loop'):.5f}; between two seeds {between_seeds(found):.5f}.",
+        f"Largest difference between by rows and torch's fused Adam {largest(results, 'rows', 'fused'):.5f}; between torch's fused Adam "
+        f"and torch's default loop {largest(results, 'fused', 'loop'):.5f}; between two seeds {between_seeds(results):.5f}.",
     ]
     return "\n".join(lines)
 
@@ -104,19 +104,19 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--out", type=Path, default=RESULTS / "trajectories.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     sources: dict[str, Callable[[], Any]] = {"Planted clicks": planted}
-    if asked.data.is_dir():
-        sources = {"Frappe": lambda: frappe(asked.data), **sources}
+    if options.data.is_dir():
+        sources = {"Frappe": lambda: frappe(options.data), **sources}
     else:
-        print(f"Frappe is skipped: there is no such data in {asked.data}; name its folder by --data.", file=sys.stderr)
+        print(f"Frappe is skipped: there is no such data in {options.data}; name its folder by --data.", file=sys.stderr)
     results = []
     for name, read in sources.items():
-        results.append(compare(name, read(), asked.seeds, asked.epochs))
+        results.append(compare(name, read(), options.seeds, options.epochs))
         print(f"{markdown(results[-1])}\n", flush=True)
-    asked.out.parent.mkdir(exist_ok=True)
-    asked.out.write_text(json.dumps(results, indent=1) + "\n")
-    if len(results) == 2 and asked.out.parent == RESULTS:
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    if len(results) == 2 and options.out.parent == RESULTS:
         fill(README, "trajectories", "\n\n".join(map(markdown, results)))
 
 

@@ -1,4 +1,4 @@
-"""The laws of the documentation: every code block runs, links lead somewhere, and the two languages say the same."""
+"""Laws of the documentation: every code block runs, every link is valid, and the two languages correspond."""
 
 import ast
 import re
@@ -27,7 +27,7 @@ def prose_of(page: Path) -> str:
 
 
 def code_of(page: Path) -> list[str]:
-    """Each block's syntax tree, which has no comments, with its strings emptied: what two languages must have in common."""
+    """Each block's syntax tree, without comments and with empty strings: what two languages must have in common."""
     trees = [ast.parse(block) for block in grab_code_blocks(page.read_text(), lang="python")]
     for tree in trees:
         for node in ast.walk(tree):
@@ -48,7 +48,7 @@ def test_docs_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
     check_md_file(page, memory=True)
 
 
-def test_docs_with_code_are_those_that_promise_it():
+def test_docs_that_claim_to_run_are_run():
     """The pages that say that their blocks run are among those that are run here."""
     expected = {"README.md", "README_zh.md", *(f"docs/{language}/{page.name}" for language in ("en", "zh") for page, _ in PAIRS[:-1])}
     assert expected <= {name_of(page) for page in WITH_CODE}
@@ -68,7 +68,7 @@ def test_docs_languages_have_the_same_headings(english: Path, chinese: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_docs_links_lead_somewhere(page: Path):
+def test_docs_links_are_valid(page: Path):
     """A link within the project names a file that exists, and an anchor a heading of it."""
     for target, anchor in LINK.findall(prose_of(page)):
         file = (page.parent / target).resolve() if target else page

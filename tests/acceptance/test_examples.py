@@ -1,4 +1,4 @@
-"""The laws of the examples: each runs as it is, and leaves the files that it promises."""
+"""Laws of the examples: each runs as it is, and writes the files that it announces."""
 
 import json
 import os
@@ -28,19 +28,19 @@ def run(name: str, folder: Path) -> str:
 
 
 def test_examples_are_all_run():
-    """No example is left out here."""
+    """Every example is run in this file."""
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(RUNS)
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name != "adult_deepfm"])
-def test_examples_run_and_leave_nothing_behind(name: str, tmp_path: Path):
-    """An example ends well, says what it did, and writes no file."""
+def test_examples_run_and_write_no_file(name: str, tmp_path: Path):
+    """An example ends with status 0, prints what it did, and writes no file."""
     assert RUNS[name][1] in run(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_examples_demo_writes_what_it_promises(tmp_path: Path):
-    """The demo prints both test AUCs and writes the curves, one line of history a check, and weights that load."""
+def test_examples_demo_writes_its_files(tmp_path: Path):
+    """The demo prints both test AUCs and writes the curves, one line of history a validation, and weights that load."""
     shown = run("adult_deepfm", tmp_path)
     assert RUNS["adult_deepfm"][1] in shown
     assert "logistic regression 0." in shown

@@ -1,4 +1,4 @@
-"""EMA and SWA: what is measured, kept and saved is the average; training never sees it."""
+"""EMA and SWA: validations measure and save the averaged weights, and training does not use them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAYS = {"EMA": lambda: EMA(decay=0.8), "SWA": lambda: SWA(start_epoch=1)}
 
 
 class Recorder(Callback):
-    """The weights after each step, before each step, and as each check measured them."""
+    """Records the weights after each step, before each step, and at each validation."""
 
     def __init__(self):
         self.after, self.before, self.measured, self.at_steps = [], [], [], []
@@ -58,8 +58,10 @@ class Raises(Callback):
 
 def fit(average=None, val=True, values=None, callbacks=(), **options):
     recorder = Recorder()
-    own = [average] if average is not None else []
-    trainer = zoo.trainer(callbacks=[*own, recorder, *callbacks], **{"n_epoch": 4, "val_every": 2, "earlystop_patience": None, **options})
+    averages = [average] if average is not None else []
+    trainer = zoo.trainer(
+        callbacks=[*averages, recorder, *callbacks], **{"n_epoch": 4, "val_every": 2, "earlystop_patience": None, **options}
+    )
     if values is not None:
         trainer.evaluate_fn = zoo.Scripted(values)
     train, validation = zoo.loaders()
@@ -68,9 +70,9 @@ def fit(average=None, val=True, values=None, callbacks=(), **options):
 
 
 def naive(name, weights, at_steps, decay=0.8, start=0):
-    """The averages at each check, by a plain loop over steps in float64: dense ones at each step, tables at checks."""
+    """The averages at each validation, by a plain loop over steps in float64: dense weights at each step, tables at validations."""
     table = "embed_dict" in name
-    average, seen, found = None, 0, {}
+    average, seen, averages = None, 0, {}
     for t, w in enumerate([w[name].double() for w in weights[start:]], 1):
         if not table or t + start in at_steps:
             keep = 1.0
@@ -79,13 +81,13 @@ def naive(name, weights, at_steps, decay=0.8, start=0):
             average = w if average is None else keep * average + (1 - keep) * w
             seen = t
         if t + start in at_steps:
-            found[t + start] = average
-    return found
+            averages[t + start] = average
+    return averages
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_averages_are_those_of_a_naive_loop(way):
-    """Each check measures the averages that the formula gives: dense weights and batch statistics of each step, tables of each check."""
+def test_averages_equal_a_naive_loop(way):
+    """Each validation measures the averages of a naive loop: dense weights and batch statistics by step, tables by validation."""
     _, recorder = fit(WAYS[way]())
     decay, start = (0.8, 0) if way == "EMA" else (None, 4)
     for name, weight in recorder.measured[0].items():
@@ -98,7 +100,7 @@ def test_averages_are_those_of_a_naive_loop(way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_training_never_sees_the_averages(way):
+def test_training_does_not_use_the_averages(way):
     """With and without averaging, the weights before and after each step are the same, bit for bit."""
     _, with_it = fit(WAYS[way]())
     _, without = fit()
@@ -108,8 +110,8 @@ def test_training_never_sees_the_averages(way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_best_weights_and_their_file_are_averages(way, tmp_path):
-    """After fit the model, the stopper and model.pth hold what the best check measured."""
+def test_best_weights_and_model_pth_are_averages(way, tmp_path):
+    """After fit the model, the stopper and model.pth hold the weights that the best validation measured."""
     values = [0.1, 0.2, 0.3, 0.4, 0.9, 0.5, 0.6, 0.7]
     trainer, recorder = fit(WAYS[way](), values=values, model_path=tmp_path)
     best = recorder.measured[4]
@@ -124,8 +126,8 @@ def test_the_best_weights_and_their_file_are_averages(way, tmp_path):
     ("hook", "n"),
     [("on_validation_begin", 4), ("on_validation_batch_end", 11), ("on_validation_end", 4), ("on_record", 4), ("on_batch_end", 7)],
 )
-def test_every_way_out_ends_with_the_best_averages(hook, n, error, tmp_path):
-    """Broken off while the averages are in place or not, the model and model.pth end with the best that was measured."""
+def test_an_interrupted_run_ends_with_the_best_averages(hook, n, error, tmp_path):
+    """An exception at any hook leaves the best averages that were measured in the model and in model.pth."""
     recorder = Recorder()
     trainer = zoo.trainer(callbacks=[EMA(0.8), recorder, Raises(hook, n, error)], n_epoch=4, val_every=2, model_path=tmp_path)
     values = [0.5, 0.7, 0.6, 0.8, 0.1, 0.1, 0.1, 0.1]
@@ -138,17 +140,17 @@ def test_every_way_out_ends_with_the_best_averages(hook, n, error, tmp_path):
     assert zoo.same(torch.load(tmp_path / "model.pth", weights_only=True), best)
 
 
-class Late(Callback):
-    """The weights in the model when a run that broke off tells the callbacks, after the averages heard of it."""
+class WeightsAtException(Callback):
+    """Records the weights that the model holds in on_exception; it is listed behind the averages."""
 
     def on_exception(self, trainer):
         self.weights = zoo.copy_of(trainer.model.state_dict())
 
 
 @pytest.mark.parametrize("hook", ["on_validation_begin", "on_validation_batch_end"])
-def test_training_weights_are_back_before_anything_is_restored(hook):
-    """An exception within a check puts the training weights back at once."""
-    recorder, late = Recorder(), Late()
+def test_an_exception_within_a_validation_returns_the_training_weights(hook):
+    """An exception within a validation returns the training weights before on_exception."""
+    recorder, late = Recorder(), WeightsAtException()
     trainer = zoo.trainer(callbacks=[EMA(0.8), recorder, Raises(hook, 3, ValueError("broken")), late], n_epoch=4, val_every=2)
     with pytest.raises(ValueError, match="broken"):
         trainer.fit(*zoo.loaders())
@@ -156,8 +158,8 @@ def test_training_weights_are_back_before_anything_is_restored(hook):
 
 
 @pytest.mark.parametrize("values", [None, [math.nan] * 8], ids=["no validation", "never finite"])
-def test_without_a_best_the_last_averages_stay(values, tmp_path):
-    """Where no check decides, the model and its file end with the averages of all steps."""
+def test_without_a_best_validation_the_last_averages_remain(values, tmp_path):
+    """Without a best validation, the model and model.pth hold the averages of all steps."""
     trainer, recorder = fit(EMA(0.8), val=values is not None, values=values, model_path=tmp_path)
     ends = recorder.at_steps if values is not None else [16]
     for name, weight in trainer.model.state_dict().items():
@@ -167,21 +169,21 @@ def test_without_a_best_the_last_averages_stay(values, tmp_path):
     assert zoo.same(torch.load(tmp_path / "model.pth", weights_only=True), trainer.model.state_dict())
 
 
-def test_swa_before_its_start_measures_plain_weights():
-    """A run that ends before start_epoch is one without averaging."""
+def test_swa_before_start_epoch_measures_plain_weights():
+    """A run that ends before start_epoch gives the weights of a run without averaging."""
     trainer, _ = fit(SWA(start_epoch=9))
     plain, _ = fit()
     assert zoo.same(trainer.model.state_dict(), plain.model.state_dict())
 
 
 @pytest.mark.parametrize("make", [lambda: EMA(1.0), lambda: EMA(0.0), lambda: EMA(math.nan), lambda: SWA(-1)])
-def test_averages_refuse_what_is_no_average(make):
-    """A decay outside (0, 1) and a start before the run are errors."""
+def test_averages_refuse_bad_arguments(make):
+    """A decay outside (0, 1) and a negative start_epoch are errors."""
     with pytest.raises(ValueError, match="must be"):
         make()
 
 
 def test_two_averages_at_once_are_refused():
-    """Two would take each other's place: an error before the first step."""
+    """Two averaging callbacks in one trainer are an error before the first step."""
     with pytest.raises(ValueError, match="one EMA or one SWA"):
         fit(EMA(0.9), callbacks=[SWA(0)])

@@ -1,4 +1,4 @@
-"""What holds for every callback, and for the hooks of a run."""
+"""Laws of every callback, and of the hooks of a run."""
 
 from __future__ import annotations
 
@@ -35,41 +35,41 @@ NAMES = sorted(callbacks.__all__)
 
 
 def test_every_public_callback_has_a_recipe():
-    """A callback without a recipe here fails."""
+    """Every public callback has a recipe in this file."""
     assert set(NAMES) <= set(RECIPES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_callback_runs_alone_in_a_fit_twice(name, tmp_path):
-    """Each callback, given by the user, goes through two runs, and the second is as long as the first."""
-    own = RECIPES[name]()
-    trainer = zoo.trainer(callbacks=[own], model_path=tmp_path)
-    assert sum(one is own for one in trainer.callbacks) == 1
+def test_a_callback_of_the_user_works_in_two_fits(name, tmp_path):
+    """Each callback, given by the user, runs in two fits of one trainer, and both make all epochs."""
+    callback = RECIPES[name]()
+    trainer = zoo.trainer(callbacks=[callback], model_path=tmp_path)
+    assert sum(each is callback for each in trainer.callbacks) == 1
     lengths = [len(trainer.fit(*zoo.loaders())) for _ in range(2)]
     assert lengths == [3, 3]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_state_of_a_callback_is_plain_and_round_trips(name, tmp_path):
-    """state_dict holds tensors, numbers, strings, lists and dicts only, and a fresh callback that takes it up gives it again."""
-    own, other = RECIPES[name](), RECIPES[name]()
-    zoo.trainer(callbacks=[own], model_path=tmp_path / "a").fit(*zoo.loaders())
+    """state_dict holds tensors, numbers, strings, lists and dicts only, and load_state_dict followed by state_dict gives it again."""
+    callback, other = RECIPES[name](), RECIPES[name]()
+    zoo.trainer(callbacks=[callback], model_path=tmp_path / "a").fit(*zoo.loaders())
     zoo.trainer(zoo.model(), callbacks=[other], model_path=tmp_path / "b", n_epoch=1).fit(*zoo.loaders())
-    state = own.state_dict()
+    state = callback.state_dict()
     torch.save(state, tmp_path / "state.pth")
     other.load_state_dict(copy.deepcopy(torch.load(tmp_path / "state.pth", weights_only=True)))
     assert repr(other.state_dict()) == repr(state)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_callback_shows_itself(name):
-    """repr names the class."""
+def test_repr_of_a_callback_names_its_class(name):
+    """repr begins with the name of the class."""
     assert repr(RECIPES[name]()).startswith(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hooks_take_the_trainer_alone(name):
-    """Every hook of every callback has one argument, the trainer, and hooks are those of the list."""
+    """Every hook of every callback has one argument, the trainer, and every method named on_ is a known hook."""
     kind = getattr(callbacks, name)
     for hook in (*HOOKS, *STEPS_OF_THE_LOOP):
         assert list(inspect.signature(getattr(kind, hook)).parameters) == ["self", "trainer"]
@@ -85,7 +85,7 @@ def test_a_method_that_is_no_hook_is_refused(name, meant):
 
 
 def recorder(log, who="", fail=()):
-    """A callback that writes down every hook, and raises in those of ``fail``."""
+    """A callback that logs every hook, and raises in those of ``fail``."""
 
     def hook_of(hook):
         def called(self, trainer):
@@ -99,7 +99,7 @@ def recorder(log, who="", fail=()):
 
 
 def expected_hooks(n_epoch, n_batch, accumulate, n_val_batch, best):
-    """A page of plain Python: the hooks of a run that validates at each epoch's end, without saves on request."""
+    """The hooks of a run that validates at each epoch's end, without saves on request, in plain Python."""
     hooks = ["on_fit_begin"]
     for epoch in range(n_epoch):
         hooks.append("on_epoch_begin")
@@ -117,8 +117,8 @@ def expected_hooks(n_epoch, n_batch, accumulate, n_val_batch, best):
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("val", [True, False])
-def test_hooks_come_in_order_and_number(accumulate, val):
-    """Every level is framed by its begin and end; on_backward_end comes once per optimizer step, on_new_best at each new best."""
+def test_hooks_are_called_in_order(accumulate, val):
+    """The hooks of a run are those of plain Python: once per optimizer step for on_backward_end, at each new best for on_new_best."""
     log = []
     trainer = zoo.trainer(zoo.plain_model(), callbacks=[recorder(log)], accumulate=accumulate)
     if val:
@@ -127,8 +127,8 @@ def test_hooks_come_in_order_and_number(accumulate, val):
     assert log == expected_hooks(3, 4, accumulate, 3 if val else 0, best={0, 2})
 
 
-def test_callbacks_hear_each_hook_in_list_order():
-    """At every hook the first of the list comes first."""
+def test_callbacks_are_called_in_list_order():
+    """Each hook is called for the first callback of the list first."""
     log = []
     zoo.trainer(callbacks=[recorder(log, "a."), recorder(log, "b.")], n_epoch=1).fit(*zoo.loaders())
     assert log[0::2] == [entry.replace("b.", "a.") for entry in log[1::2]]
@@ -136,8 +136,8 @@ def test_callbacks_hear_each_hook_in_list_order():
 
 
 @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook != "on_exception"])
-def test_everyone_who_began_hears_of_the_end(hook, tmp_path):
-    """Whatever hook raises, all callbacks that began get on_exception (but at the end itself) and on_fit_end, once."""
+def test_an_exception_ends_every_callback_that_began_once(hook, tmp_path):
+    """Whatever hook raises, on_exception (except in on_fit_end) and on_fit_end are called once for each callback that began."""
     log = []
     trainer = zoo.trainer(callbacks=[recorder(log, "a."), recorder(log, "b.", fail=[hook]), recorder(log, "c.")], model_path=tmp_path)
     with pytest.raises(ValueError, match=f"b.{hook}"):
@@ -150,8 +150,8 @@ def test_everyone_who_began_hears_of_the_end(hook, tmp_path):
     assert sum(entry.endswith("on_fit_end") for entry in log) == len(began)
 
 
-def test_errors_at_the_end_do_not_keep_others_from_it():
-    """When on_exception and on_fit_end raise as well, everybody is told all the same, and the model holds the best weights."""
+def test_errors_in_the_last_hooks_skip_no_callback():
+    """Where on_exception and on_fit_end raise as well, they are still called for all callbacks."""
     log = []
     fail = ["on_batch_end", "on_exception", "on_fit_end"]
     trainer = zoo.trainer(callbacks=[recorder(log, "a.", fail), recorder(log, "b.", fail)])
@@ -162,8 +162,8 @@ def test_errors_at_the_end_do_not_keep_others_from_it():
     assert not trainer.model.training
 
 
-def test_facts_are_there_when_hooks_are_called():
-    """trainer.state says the epoch, the batch, the step, the rows and the phase at each hook."""
+def test_state_holds_the_facts_of_each_hook():
+    """trainer.state holds the epoch, the batch, the step, the rows and the phase at each hook."""
     seen = []
 
     class Reads(Callback):

@@ -1,4 +1,4 @@
-"""Targets, limits, patience in epochs and rows, several metrics, significance and reasons: each decision against plain Python."""
+"""Targets, limits, patience in epochs and rows, several metrics, significance and reasons, each against plain Python."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sign_turned(settings):
 
 
 def reasons(values, patience, min_delta, start_from, target, divergence):
-    """Why a stopper that watches for a maximum stops at each check: None or the reason's name."""
+    """The reason why a stopper with mode="max" stops, or None, at each validation."""
     reference, counter, out = None, 0, []
     for i, value in enumerate(values):
         finite = math.isfinite(value)
@@ -67,30 +67,30 @@ def run(stopper, values):
 
 @given(VALUES, SETTINGS)
 def test_stopper_limits_agree_with_plain_python(values, settings):
-    """A target reached or a limit passed stops at once, before patience; NaN does neither, ignored checks do not diverge."""
+    """A target or a limit stops at once, before patience; NaN reaches neither, and ignored validations do not diverge."""
     assert run(EarlyStopper(**settings), values) == reasons(values, **settings)
 
 
 @given(VALUES, SETTINGS)
 def test_stopper_limits_of_max_x_are_those_of_min_of_minus_x(values, settings):
-    """Watching x upwards stops when, and why, watching -x downwards does."""
+    """Maximising x stops at the same validation, for the same reason, as minimising -x."""
     assert run(EarlyStopper(**settings), values) == run(EarlyStopper(**sign_turned(settings)), [-value for value in values])
 
 
 @given(VALUES, SETTINGS, st.integers(0, 20))
-def test_stopper_limits_go_on_from_the_state(values, settings, cut):
-    """Reason and sentence are in the state, and what follows is decided as if nothing had happened."""
-    whole, first, second = (EarlyStopper(**settings) for _ in range(3))
-    expected = run(whole, values)
+def test_stopper_limits_continue_from_the_state(values, settings, cut):
+    """The state holds the reason and its sentence, and a stopper that loads it decides as the first one would."""
+    uninterrupted, first, second = (EarlyStopper(**settings) for _ in range(3))
+    expected = run(uninterrupted, values)
     run(first, values[:cut])
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert (second.reason, second.sentence) == (first.reason, first.sentence)
     assert run(second, values[cut:]) == expected[cut:]
-    assert repr(second.state_dict()) == repr(whole.state_dict())
+    assert repr(second.state_dict()) == repr(uninterrupted.state_dict())
 
 
 def test_stopper_sentence_names_the_numbers():
-    """The sentence says what was reached, and each reason has a meaning of its own."""
+    """The sentence names the value that was reached, and REASONS explains each reason."""
     stopper = EarlyStopper(1, target=0.8, divergence=0.5)
     sentences = []
     for value in (0.7, 0.7, 0.4, 0.81):
@@ -123,14 +123,14 @@ def test_stopper_sentence_names_the_numbers():
         ({"min_delta": "significant", "alpha": 1.0}, "alpha must lie between 0 and 1"),
     ],
 )
-def test_stopper_refuses_settings_that_mean_nothing(settings, message):
-    """A setting that contradicts itself or another is refused by name when the stopper is made."""
+def test_stopper_refuses_contradictory_settings(settings, message):
+    """A setting that contradicts itself or another one raises an error that names it, at construction."""
     with pytest.raises(ValueError, match=message):
         EarlyStopper(3, **settings)
 
 
-def test_stopper_by_hand_looks_at_limits_in_its_own_direction():
-    """Without a mode the direction is max: limits for a minimum are an error at the first check, not a stop."""
+def test_stopper_by_hand_refuses_limits_of_the_other_direction():
+    """Without a mode the direction is max: limits for a minimum are an error at the first validation."""
     with pytest.raises(ValueError, match="target must lie above divergence"):
         EarlyStopper(3, target=0.1, divergence=1.0).stop_training(0.5, {})
 
@@ -149,21 +149,21 @@ def test_stopper_by_hand_looks_at_limits_in_its_own_direction():
         ("7rows", 7, "row"),
     ],
 )
-def test_patience_reads_words(words, amount, unit):
-    """A whole number and a unit, in singular or plural."""
+def test_patience_is_parsed_from_words(words, amount, unit):
+    """Patience in words is a whole number and a unit, in singular or plural."""
     assert Patience.read(words) == Patience(amount, unit)
     assert EarlyStopper(words).patience == words
 
 
 @pytest.mark.parametrize("words", ["", "epochs", "0 epochs", "2 weeks", "1.5 epochs", "-1 rows", "2 epochs 3 rows", "_ rows"])
-def test_patience_refuses_words_in_one_sentence(words):
-    """What cannot be understood is shown, with what can be."""
+def test_patience_in_wrong_words_is_refused(words):
+    """The error shows the words that came and the units that are allowed."""
     with pytest.raises(ValueError, match=r"patience must be an integer >= 1, or that many of a unit; got .*'3 validations', '2 epochs'"):
         EarlyStopper(words)
 
 
-def test_patience_by_hand_counts_checks_only():
-    """By hand nobody knows of epochs and rows: an error at the first check; checks in words are checks."""
+def test_patience_by_hand_counts_validations_only():
+    """By hand, patience in epochs or rows is an error at the first validation; validations in words are counted."""
     for words in ("2 epochs", "100 rows"):
         with pytest.raises(ValueError, match="is counted in a trainer; by hand only validations are"):
             EarlyStopper(words).stop_training(0.5, {})
@@ -177,33 +177,33 @@ def test_patience_by_hand_counts_checks_only():
     st.integers(0, 3),
     st.sampled_from(["epoch", "row"]),
 )
-def test_patience_in_epochs_and_rows_agrees_with_exact_time(amount, n_batch, improves, start_from, unit):
-    """Checks after every batch: it stops at the first that lies that many epochs or rows behind the last improvement, exactly."""
+def test_patience_in_epochs_and_rows_is_exact(amount, n_batch, improves, start_from, unit):
+    """A validation after every batch: the run stops at the first one that many epochs or rows behind the last improvement."""
     stopper = EarlyStopper(f"{amount * (1 if unit == 'epoch' else 4)} {unit}s", start_from=start_from)
-    since, reference, value, answers, expected = 0, None, 0.0, [], []
+    since, reference, value, stops, expected = 0, None, 0.0, [], []
     for i, improved in enumerate(improves, 1):  # batches of 2 rows
         epoch, batch = divmod(i - 1, n_batch)
         stopper._position = Position.of(TrainerState(epoch=epoch, batch=batch + 1, n_batch=n_batch, rows=2 * i))
         value += improved
-        answers.append(stopper.stop_training(value, {}))
+        stops.append(stopper.stop_training(value, {}))
         if i <= start_from:
             since = i
         elif reference is None or value > reference:
             since, reference = i, value
         waited, wait = (i - since, amount * n_batch) if unit == "epoch" else (2 * (i - since), 4 * amount)
         expected.append(waited >= wait)
-    assert answers == expected
+    assert stops == expected
 
 
 @pytest.mark.parametrize(
-    ("patience", "n_check"), [(2, 3), ("2 checks", 3), ("1 epoch", 5), ("2 epochs", 9), ("64 rows", 5), ("65 rows", 6)]
+    ("patience", "n_validation"), [(2, 3), ("2 checks", 3), ("1 epoch", 5), ("2 epochs", 9), ("64 rows", 5), ("65 rows", 6)]
 )
-def test_patience_in_a_trainer_counts_from_the_last_improvement(patience, n_check):
-    """64 rows an epoch and four checks in each, the first of which is best: the run ends at the check where the wait is over."""
+def test_patience_in_a_trainer_counts_from_the_last_improvement(patience, n_validation):
+    """With 64 rows and four validations an epoch, of which the first is best, the run ends where the patience is exceeded."""
     trainer = zoo.trainer(callbacks=[EarlyStopper(patience)], n_epoch=9, val_every=0.25)
     trainer.evaluate_fn = zoo.Scripted([0.9] + [0.5] * 40)
     history = trainer.fit(*zoo.loaders())
-    assert len(history) == n_check
+    assert len(history) == n_validation
     assert trainer.early_stopper.reason is StopReason.PATIENCE
     assert history.stop_reason == trainer.early_stopper.sentence
 
@@ -212,12 +212,12 @@ def test_patience_in_a_trainer_counts_from_the_last_improvement(patience, n_chec
 
 
 def test_weighted_monitor_is_the_weighted_sum():
-    """By hand and in a trainer the value watched is the sum, larger is better, and the record has it as "monitored"."""
+    """By hand and in a trainer the monitored value is the weighted sum, larger is better, and the record holds it as "monitored"."""
     weights = {"auc": 1, "logloss": -2}
     stopper = EarlyStopper(3, monitor=weights)
     stopper.stop_training({"auc": 0.7, "logloss": 0.5}, {})
     stopper.stop_training(-0.25, {})
-    assert [check.value for check in stopper.decisions] == [pytest.approx(-0.3), -0.25]
+    assert [decision.value for decision in stopper.decisions] == [pytest.approx(-0.3), -0.25]
     assert stopper.best_auc == -0.25
     trainer = zoo.trainer(callbacks=[EarlyStopper(9, monitor=weights)])
     train, val = zoo.loaders()
@@ -229,7 +229,7 @@ def test_weighted_monitor_is_the_weighted_sum():
 
 
 def test_weighted_monitor_of_nan_is_no_improvement():
-    """One part that is NaN makes the sum NaN."""
+    """One metric that is NaN makes the sum NaN."""
     stopper = EarlyStopper(3, monitor={"auc": 1, "logloss": -1})
     stopper.stop_training({"auc": math.nan, "logloss": 0.1}, {})
     assert (stopper.trial_counter, stopper.best_weights) == (1, None)
@@ -240,15 +240,15 @@ def test_weighted_monitor_of_nan_is_no_improvement():
     [({"auc": 1, "gauc": 1}, "'gauc' is not measured"), ({"auc": 1, "logloss": 1}, "must be below 0"), ({"auc": -1}, "must be above 0")],
 )
 def test_weighted_monitor_is_checked_before_training(weights, message):
-    """Each name is measured, and no weight rewards the worse: said before the first step."""
+    """An unknown name and a weight against a metric's direction are errors before the first step."""
     trainer = zoo.trainer(callbacks=[EarlyStopper(3, monitor=weights)])
     with pytest.raises(ValueError, match=message):
         trainer.fit(*zoo.loaders())
     assert trainer.state.step == 0
 
 
-def test_weighted_monitor_by_hand_names_what_is_missing():
-    """A metric that is not handed over is named."""
+def test_weighted_monitor_by_hand_names_the_missing_metric():
+    """The error names a metric that was not passed."""
     with pytest.raises(ValueError, match="names 'logloss', which is not measured"):
         WeightedMonitor({"auc": 1, "logloss": -1})({"auc": 0.5})
 
@@ -256,31 +256,31 @@ def test_weighted_monitor_by_hand_names_what_is_missing():
 # significance
 
 
-def checks_of(seed, n=60, n_check=6):
-    """Labels, groups, and the scores of checks whose quality goes up and down."""
+def validations_of(seed, n=60, n_validation=6):
+    """Labels, groups, and the scores of validations of varying quality."""
     random = np.random.default_rng(seed)
     y, groups = random.integers(0, 2, n), random.integers(0, 9, n)
     y[:4] = [0, 1, 0, 1]
-    return y, groups, [(y * quality + random.normal(size=n)).round(1) for quality in random.uniform(0, 3, n_check)]
+    return y, groups, [(y * quality + random.normal(size=n)).round(1) for quality in random.uniform(0, 3, n_validation)]
 
 
 @hypothesis.settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([0.01, 0.05, 0.3]), st.booleans(), st.integers(0, 2), st.sampled_from([None, 0.6]))
 def test_significance_agrees_with_plain_python(seed, alpha, grouped, start_from, baseline):
     """An improvement is a better AUC whose paired test against the meaningful best's predictions has p < alpha."""
-    y, groups, scores = checks_of(seed)
+    y, groups, scores = validations_of(seed)
     names = {"groups": "user"} if grouped else {}
     stopper = EarlyStopper(2, min_delta="significant", alpha=alpha, start_from=start_from, baseline=baseline, **names)
-    reference, kept, counter = baseline, None, 0
+    reference, reference_p, counter = baseline, None, 0
     for i, p in enumerate(scores):
         area = auc_score(y, p)
         stopper.stop_training(area, {"w": i}, y_true=torch.tensor(y), y_pred=p, groups=groups)
         better = reference is None or area > reference
-        if better and kept is not None:
-            test = grouped_bootstrap_test(y, p, kept, groups) if grouped else delong_test(y, p, kept)
+        if better and reference_p is not None:
+            test = grouped_bootstrap_test(y, p, reference_p, groups) if grouped else delong_test(y, p, reference_p)
             better = test.p_value < alpha and test.difference > 0
         if i >= start_from:
-            reference, kept, counter = (area, p, 0) if better else (reference, kept, counter + 1)
+            reference, reference_p, counter = (area, p, 0) if better else (reference, reference_p, counter + 1)
         assert stopper.decisions[-1].counted == (better and i >= start_from)
         assert stopper.trial_counter == counter
     areas = [auc_score(y, p) for p in scores]
@@ -288,25 +288,25 @@ def test_significance_agrees_with_plain_python(seed, alpha, grouped, start_from,
 
 
 @given(st.integers(0, 10_000), st.integers(0, 6))
-def test_significance_goes_on_from_the_state(seed, cut):
-    """The reference's predictions are in the state, as tensors."""
-    y, _, scores = checks_of(seed)
+def test_significance_continues_from_the_state(seed, cut):
+    """The state holds the reference's predictions as tensors."""
+    y, _, scores = validations_of(seed)
 
     def feed(stopper, part):
         return [stopper.stop_training(auc_score(y, p), {}, y_true=y, y_pred=p) for p in part]
 
-    whole, first, second = (EarlyStopper(2, min_delta="significant") for _ in range(3))
-    expected = feed(whole, scores)
+    uninterrupted, first, second = (EarlyStopper(2, min_delta="significant") for _ in range(3))
+    expected = feed(uninterrupted, scores)
     feed(first, scores[:cut])
     state = first.state_dict()
     assert cut == 0 or all(isinstance(column, torch.Tensor) for column in state["rows"].values())
     second.load_state_dict(copy.deepcopy(state))
     assert feed(second, scores[cut:]) == expected[cut:]
-    assert second.decisions == whole.decisions
+    assert second.decisions == uninterrupted.decisions
 
 
 def test_significance_keeps_copies_of_the_predictions():
-    """Arrays that are changed after a check do not change the reference."""
+    """Arrays that change after a validation do not change the reference."""
     y, p = np.array([0, 0, 1, 1] * 10), np.linspace(0, 1, 40)
     stopper = EarlyStopper(2, min_delta="significant")
     stopper.stop_training(0.5, {}, y_true=y, y_pred=p)
@@ -315,7 +315,7 @@ def test_significance_keeps_copies_of_the_predictions():
 
 
 def test_significance_needs_the_same_rows():
-    """Missing predictions, and rows in another order, are an error that says so; nothing is decided then."""
+    """Missing predictions, and rows in another order, are an error, and no decision is made."""
     stopper = EarlyStopper(2, min_delta="significant")
     with pytest.raises(ValueError, match="needs y_true"):
         stopper.stop_training(0.5, {})
@@ -329,8 +329,8 @@ def test_significance_needs_the_same_rows():
 
 
 @pytest.mark.parametrize("groups", [None, "user"])
-def test_significance_in_a_trainer_is_that_by_hand(groups):
-    """The trainer hands over the check's own labels, predictions and groups; without such a callback it keeps none."""
+def test_significance_in_a_trainer_equals_that_by_hand(groups):
+    """The trainer passes labels, predictions and groups to the stopper; without such a stopper it stores none."""
     seen = []
 
     class Listening(EarlyStopper):
@@ -345,7 +345,7 @@ def test_significance_in_a_trainer_is_that_by_hand(groups):
     for record, rows in zip(history, seen, strict=True):
         by_hand.stop_training(record["auc"], {}, y_true=rows["y_true"], y_pred=rows["y_pred"], groups=rows.get("user"))
         assert auc_score(rows["y_true"], rows["y_pred"]) == record["auc"]
-    assert [check.counted for check in by_hand.decisions] == [check.counted for check in trainer.early_stopper.decisions]
+    assert [decision.counted for decision in by_hand.decisions] == [decision.counted for decision in trainer.early_stopper.decisions]
     assert groups is None or np.array_equal(seen[0]["user"], zoo.columns(100, seed=7)["user"])
     assert "p = " in " ".join(history["verdict"])
     plain = zoo.trainer()
@@ -353,8 +353,8 @@ def test_significance_in_a_trainer_is_that_by_hand(groups):
     assert plain.state.predictions is None
 
 
-def test_significance_watches_the_auc_alone():
-    """Another metric, weighted rows, and a column that is not there are refused by name."""
+def test_significance_monitors_the_auc_only():
+    """Another metric, weighted rows, and a missing column are errors that name them."""
     for metric, match in (("logloss", "the monitored metric is 'logloss'"), ("gauc", "the monitored metric is 'gauc'")):
         from torch_rechub.basic.metric import GAUC
 
@@ -379,7 +379,7 @@ def test_significance_watches_the_auc_alone():
     )
 )
 def test_one_epoch_overfitting_agrees_with_plain_python(steps):
-    """Best in epoch 1, and at the border of epochs 1 and 2 a fall of 0.2 % with a training loss lower by 1 %; the mirror image likewise."""
+    """The reason is given where the AUC falls by 0.2 % and the training loss by 1 % between epochs 1 and 2, in both directions."""
     epochs = list(np.cumsum([step for step, _, _ in steps]) + 1)
     values, losses = [v for _, v, _ in steps], [loss for _, _, loss in steps]
     finite = [v for v in values if v == v]
@@ -394,10 +394,10 @@ def test_one_epoch_overfitting_agrees_with_plain_python(steps):
 
 
 @pytest.mark.parametrize(("scores", "expected"), [([0.7, 0.6, 0.6], True), ([0.7, 0.7, 0.7], False), ([0.6, 0.7, 0.6, 0.6], False)])
-def test_one_epoch_overfitting_is_said_and_changes_no_decision(scores, expected):
-    """The reason and the sentence tell of it where it is seen; the run ends at the same check with the same weights either way."""
+def test_one_epoch_overfitting_is_reported_and_changes_no_decision(scores, expected):
+    """The sentence reports one-epoch overfitting, and the run ends at the same validation with the same weights either way."""
     x, y = zoo.columns(400), np.random.default_rng(0).integers(0, 2, 400).astype(np.float32)
-    x["user"] = np.arange(400)  # an id a row: what an epoch learns by heart helps only on the same rows
+    x["user"] = np.arange(400)  # one id per row: what an epoch memorises helps only on the same rows
     model = _memorizer()
     trainer = zoo.trainer(model, callbacks=[EarlyStopper(2)], n_epoch=9, optimizer_params={"lr": 0.1})
     trainer.evaluate_fn = zoo.Scripted([*scores, 0.0])

@@ -1,4 +1,4 @@
-"""Callbacks with a memory: a run that was broken off and gone on with ends as one that never was, bit for bit."""
+"""Callbacks with a state: a run that was interrupted and resumed ends as an uninterrupted one, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from torch_rechub.basic.callback import EMA, SWA, Callback, NonFiniteGuard
 class Pause(Callback):
     part_of_run = False
 
-    def __init__(self, step, in_check):
-        self.step, self.in_check = step, in_check
+    def __init__(self, step, in_validation):
+        self.step, self.in_validation = step, in_validation
 
     def on_batch_end(self, trainer):
-        if trainer.state.step == self.step and not self.in_check:
+        if trainer.state.step == self.step and not self.in_validation:
             trainer.request_pause("here")
 
     def on_validation_batch_end(self, trainer):
-        if trainer.state.step == self.step and self.in_check:
+        if trainer.state.step == self.step and self.in_validation:
             trainer.request_pause("here")
 
 
 class Poison:
     """The binary cross-entropy, NaN at one call."""
 
-    left = 0  # of the class: two runs have the same criterion
+    left = 0  # a class attribute, so that two runs have the same criterion
 
     def __repr__(self):
         return "Poison()"
@@ -60,15 +60,15 @@ def fit(name, folder, pause=None, done=0):
 
 @pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("pause", [(1, False), (4, True), (5, False), (7, False), (8, False), (10, True)])
-def test_a_run_broken_off_goes_on_as_if_never(name, pause, tmp_path):
-    """Paused between two steps or within a check, the weights, the best ones and the history are those of an unbroken run."""
-    whole = fit(name, tmp_path / "whole")
+def test_a_paused_run_with_callbacks_resumes_bit_for_bit(name, pause, tmp_path):
+    """Paused between two steps or within a validation, a run ends with the weights and the history of an uninterrupted one."""
+    uninterrupted = fit(name, tmp_path / "uninterrupted")
     paused = fit(name, tmp_path / "parts", pause)
     assert paused.state.step == pause[0]
     trainer = fit(name, tmp_path / "parts", done=pause[0])
-    assert zoo.same(trainer.model.state_dict(), whole.model.state_dict())
-    kept = [torch.load(tmp_path / folder / "model.pth", weights_only=True) for folder in ("whole", "parts")]
-    assert zoo.same(*kept)
-    for record in (*trainer.history, *whole.history):
+    assert zoo.same(trainer.model.state_dict(), uninterrupted.model.state_dict())
+    files = [torch.load(tmp_path / folder / "model.pth", weights_only=True) for folder in ("uninterrupted", "parts")]
+    assert zoo.same(*files)
+    for record in (*trainer.history, *uninterrupted.history):
         del record["seconds"]
-    assert trainer.history.records == whole.history.records
+    assert trainer.history.records == uninterrupted.history.records

@@ -1,4 +1,4 @@
-"""GradientClip against torch's own clipping of dense gradients."""
+"""GradientClip gives the gradients of torch's own clipping of dense gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch_rechub.basic.callback import Callback, GradientClip
 
 
 class Gradients(Callback):
-    """The dense gradients of each step."""
+    """Records the dense gradients of each step."""
 
     def __init__(self):
         self.all = []
@@ -24,7 +24,7 @@ class Gradients(Callback):
 @pytest.mark.parametrize("options", [{"max_norm": 0.01}, {"max_value": 0.001}, {"max_norm": 0.01, "max_value": 0.001}])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_gradients_are_clipped_as_torch_clips_dense_ones(options, accumulate):
-    """Row gradients included, each step's gradients are what torch makes of the same ones, dense."""
+    """Each step's gradients, row gradients included, equal those that torch's clipping makes of dense ones."""
     before, after = Gradients(), Gradients()
     trainer = zoo.trainer(callbacks=[before, GradientClip(**options), after], n_epoch=1, accumulate=accumulate)
     trainer.fit(zoo.loaders()[0])
@@ -40,7 +40,7 @@ def test_gradients_are_clipped_as_torch_clips_dense_ones(options, accumulate):
             torch.testing.assert_close(grad, parameter.grad, rtol=1e-5, atol=1e-8)
 
 
-def test_clipping_by_norm_is_the_trainers_own():
+def test_gradient_clip_by_norm_equals_clip_norm():
     """GradientClip(max_norm) and clip_norm train to the same bits."""
     weights = []
     for options in ({"callbacks": [GradientClip(max_norm=0.01)]}, {"clip_norm": 0.01}):
@@ -51,7 +51,7 @@ def test_clipping_by_norm_is_the_trainers_own():
 
 
 @pytest.mark.parametrize("options", [{}, {"max_norm": 0}, {"max_value": -1.0}, {"max_norm": math.inf}, {"max_value": math.nan}])
-def test_clipping_to_nothing_is_refused(options):
+def test_gradient_clip_refuses_bad_bounds(options):
     """A bound must be given, finite and above 0."""
     with pytest.raises(ValueError, match="GradientClip"):
         GradientClip(**options)

@@ -1,4 +1,4 @@
-"""LearningRate: warm-up, lower-then-stop, schedules of parts; each against a page of plain Python."""
+"""LearningRate: warm-up, then_stop, and schedules of parts, each against plain Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch_rechub.basic.callback.schedules import WarmUp
 
 
 class Rates(Callback):
-    """The rates of each optimizer step, by group."""
+    """Records the rates of each optimizer step, by group."""
 
     def __init__(self, then=None):
         self.rates, self.then = [], then
@@ -41,7 +41,7 @@ def run(schedule, values=None, val=True, n_epoch=4, **options):
 @pytest.mark.parametrize("warmup", [6, "6 steps", "1.5 epochs"])
 @pytest.mark.parametrize("start", [0.0, 0.1, 1.0])
 def test_warm_up_is_linear_and_the_schedule_follows(warmup, start):
-    """Six steps rise to the full rate; the scheduler's steps are counted from there."""
+    """The rate rises over six steps to the full rate, and the scheduler counts its steps from there."""
     schedule = LearningRate(lr_scheduler.ExponentialLR, {"gamma": 0.9}, interval="step", warmup=warmup, warmup_start=start)
     rates, _ = run(schedule)
     expected = [0.05 * (start + (1 - start) * s / 6) for s in range(6)] + [0.05 * 0.9**s for s in range(10)]
@@ -51,45 +51,45 @@ def test_warm_up_is_linear_and_the_schedule_follows(warmup, start):
 @pytest.mark.parametrize(("warmup", "first"), [(0, 1), (3, 1), ("1 epoch", 2), (5, 2), ("2 epochs", 3)])
 @pytest.mark.parametrize("val", [True, False])
 def test_a_schedule_by_epoch_waits_for_steps_at_the_full_rate(warmup, first, val):
-    """The first step of the scheduler comes at the end of the first epoch with a step at the full rate."""
+    """The scheduler steps first at the end of the first epoch with a step at the full rate."""
     rates, _ = run(LearningRate(lr_scheduler.StepLR, {"step_size": 1, "gamma": 0.5}, warmup=warmup), val=val)
     expected = [0.05 * 0.5 ** max(0, epoch - first + 1) for epoch in range(4)]
     assert [rates[4 * epoch + 3] for epoch in range(first, 4)] == pytest.approx(expected[first:])
 
 
-def test_one_cycle_learns_what_the_warm_up_leaves():
-    """OneCycleLR ends with the run, warm-up or not."""
+def test_one_cycle_ends_with_the_run_after_a_warm_up():
+    """OneCycleLR ends with the run, with or without a warm-up."""
     rates, trainer = run(LearningRate(lr_scheduler.OneCycleLR, {"max_lr": 0.1}, warmup=4, warmup_start=0.5))
     assert trainer.scheduler.total_steps == 12
     assert rates[:5] == pytest.approx([0.004 * (0.5 + 0.5 * s / 4) for s in range(5)])
     assert rates[-1] == min(rates)
 
 
-def test_a_plateau_sees_no_check_of_the_warm_up():
-    """Checks that end before a step at the full rate do not count."""
+def test_a_plateau_ignores_validations_of_the_warm_up():
+    """Validations before the first step at the full rate do not count for the plateau."""
     schedule = LearningRate(lr_scheduler.ReduceLROnPlateau, {"factor": 0.1, "patience": 0}, warmup="2 epochs")
     rates, _ = run(schedule, [0.9, 0.8, 0.5, 0.4])
-    assert rates[12:] == [0.05] * 4  # 0.5 was the first that it saw
+    assert rates[12:] == [0.05] * 4  # 0.5 was the first value that it received
     assert run(schedule, [0.9, 0.8, 0.5, 0.4, 0.3], n_epoch=5)[0][16] == pytest.approx(0.005)
 
 
-def test_warm_up_alone_leads_to_a_constant_rate():
-    """Without a scheduler the rate stays where the warm-up ended."""
+def test_warm_up_without_a_scheduler_ends_in_a_constant_rate():
+    """Without a scheduler the rate stays constant after the warm-up."""
     rates, _ = run(LearningRate(warmup=4, warmup_start=0.5))
     assert rates == pytest.approx([0.025, 0.03125, 0.0375, 0.04375, *[0.05] * 12])
 
 
 @pytest.mark.parametrize("warmup", ["soon", "1.5 steps", -1, True, "-1 epoch", 2.5])
-def test_warm_up_refuses_what_is_no_length(warmup):
-    """A length is steps or epochs; a start is a part."""
+def test_warm_up_refuses_bad_arguments(warmup):
+    """A length must be in steps or epochs, and the start a fraction of the rate."""
     with pytest.raises(ValueError, match="warmup"):
         LearningRate(warmup=warmup)
     with pytest.raises(ValueError, match="warmup_start"):
         LearningRate(warmup=3, warmup_start=1.5)
 
 
-def test_warm_up_by_epochs_needs_their_length():
-    """A loader without a length cannot say how long an epoch is: an error before the first step."""
+def test_warm_up_by_epochs_needs_a_loader_of_known_length():
+    """A warm-up in epochs with a loader without a length is an error before the first step."""
     train = zoo.loaders()[0]
     trainer = zoo.trainer(callbacks=[LearningRate(warmup="1 epoch")])
     with pytest.raises(ValueError, match="Give steps"):
@@ -106,25 +106,25 @@ def iter_only(loader):
 
 
 def plateaus(values, patience, cooldown):
-    """Checks (counted from 0) at which a metric to be maximised is on a plateau, by torch's rules in plain Python (threshold 0)."""
-    best, bad, rest, found = -math.inf, 0, 0, []
+    """Validations (counted from 0) at which a maximised metric is on a plateau, by torch's rules in plain Python (threshold 0)."""
+    best, bad, waiting, plateau_indices = -math.inf, 0, 0, []
     for i, value in enumerate(values):
         bad = 0 if value > best else bad + 1
         best = max(best, value)
-        if rest > 0:
-            rest, bad = rest - 1, 0
+        if waiting > 0:
+            waiting, bad = waiting - 1, 0
         if bad > patience:
-            found.append(i)
-            rest, bad = cooldown, 0
-    return found
+            plateau_indices.append(i)
+            waiting, bad = cooldown, 0
+    return plateau_indices
 
 
 @pytest.mark.parametrize("patience", [0, 1])
 @pytest.mark.parametrize("cooldown", [0, 2])
 @pytest.mark.parametrize("then_stop", [1, 2])
 @pytest.mark.parametrize("min_lr", [0.0, 0.05])
-def test_lower_then_stop_ends_at_the_plateau_after_the_last_reduction(patience, cooldown, then_stop, min_lr):
-    """The run ends at plateau number then_stop + 1, also where min_lr leaves the rate as it is."""
+def test_then_stop_ends_the_run_at_the_plateau_after_the_last_reduction(patience, cooldown, then_stop, min_lr):
+    """The run ends at plateau number then_stop + 1, also where min_lr keeps the rate constant."""
     values = [0.5, 0.6, 0.6, 0.7, 0.6, 0.6, 0.6, 0.8, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]
     params = {"factor": 0.1, "patience": patience, "cooldown": cooldown, "threshold": 0.0, "min_lr": min_lr}
     schedule = LearningRate(lr_scheduler.ReduceLROnPlateau, params, then_stop=then_stop)
@@ -133,8 +133,8 @@ def test_lower_then_stop_ends_at_the_plateau_after_the_last_reduction(patience, 
     assert trainer.history.stop_reason == f"no improvement after the learning rate was lowered {then_stop} times"
 
 
-def test_a_plateau_may_watch_another_metric():
-    """monitor= names the metric, whose direction is its own."""
+def test_a_plateau_may_monitor_another_metric():
+    """monitor= names the metric, and the metric gives the direction."""
     schedule = LearningRate(lr_scheduler.ReduceLROnPlateau, {"factor": 0.5, "patience": 0, "threshold": 0.0}, monitor="logloss")
     _, trainer = run(schedule, n_epoch=8, optimizer_params={"lr": 0.3})
     losses, rates = trainer.history["logloss"], trainer.history["lr"]
@@ -145,8 +145,8 @@ def test_a_plateau_may_watch_another_metric():
 
 
 @pytest.mark.parametrize("make", [lambda n: LearningRate(lr_scheduler.StepLR, then_stop=n), lambda n: LearningRate(then_stop=n)])
-def test_then_stop_is_for_plateaus(make):
-    """Other schedules do not lower the rate for a reason."""
+def test_then_stop_is_refused_for_other_schedules(make):
+    """then_stop with another scheduler than ReduceLROnPlateau is an error."""
     for n in (0, 1, True):
         with pytest.raises(ValueError, match="then_stop"):
             make(n)
@@ -161,9 +161,9 @@ PARTS = {
 
 
 def test_embeddings_and_dense_weights_follow_their_own_schedules():
-    """Each group's rates are those of its scheduler over an optimizer of its own; records show both."""
-    rates, own = Rates(), LearningRate(PARTS)
-    trainer = zoo.trainer(callbacks=[own, rates], n_epoch=4)
+    """Each group's rates equal those of its scheduler over a separate optimizer, and the records hold both."""
+    rates, schedule = Rates(), LearningRate(PARTS)
+    trainer = zoo.trainer(callbacks=[schedule, rates], n_epoch=4)
     trainer.fit(*zoo.loaders())
     plain = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.05)
     cycle = lr_scheduler.OneCycleLR(plain, max_lr=0.1, total_steps=16, cycle_momentum=False)
@@ -179,7 +179,7 @@ def test_embeddings_and_dense_weights_follow_their_own_schedules():
     assert {id(weight) for weight in trainer.optimizer.param_groups[0]["params"]} == tables
 
 
-def test_equal_schedules_of_parts_are_one_schedule():
+def test_equal_schedules_of_parts_equal_one_schedule():
     """The same schedule for both parts trains to the same bits as one for all."""
     same = (lr_scheduler.ExponentialLR, {"gamma": 0.5})
     _, one = run(LearningRate(*same))
@@ -187,8 +187,8 @@ def test_equal_schedules_of_parts_are_one_schedule():
     assert zoo.same(one.model.state_dict(), two.model.state_dict())
 
 
-def test_a_part_left_out_keeps_its_rate():
-    """Only the parts that are named are scheduled, and the trainer's scheduler_fn takes a dict as well."""
+def test_a_part_without_a_schedule_keeps_its_rate():
+    """Only the parts that are named are scheduled, and scheduler_fn of the trainer accepts a dict as well."""
     rates = Rates()
     trainer = zoo.trainer(callbacks=[rates], scheduler_fn={"dense": lambda optimizer: lr_scheduler.StepLR(optimizer, 1)})
     trainer.fit(zoo.loaders()[0])
@@ -196,8 +196,8 @@ def test_a_part_left_out_keeps_its_rate():
     assert rates.rates[-1][1] == pytest.approx(0.0005)
 
 
-def test_parts_that_are_not_there_are_refused():
-    """An unknown name, and embeddings of a model that has none, are errors at construction."""
+def test_unknown_parts_are_refused():
+    """An unknown name, and embeddings of a model without any, are errors at construction."""
     with pytest.raises(ValueError, match="'embedding' and 'dense'"):
         LearningRate({"tower": PARTS["dense"]})
     with pytest.raises(ValueError, match="must have parameters called 'embedding'"):
@@ -214,12 +214,12 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("step", [2, 5, 6, 9])
-def test_a_schedule_broken_off_anywhere_goes_on_as_if_never(name, step, tmp_path):
-    """Paused within the warm-up or behind it and resumed, the rates are those of a run that was never broken off."""
-    whole, parts = Rates(), []
-    zoo.trainer(callbacks=[SCHEDULES[name](), whole], n_epoch=3).fit(zoo.loaders()[0])
+def test_a_paused_schedule_resumes_with_the_same_rates(name, step, tmp_path):
+    """Paused within the warm-up or after it and resumed, the rates equal those of an uninterrupted run."""
+    uninterrupted, parts = Rates(), []
+    zoo.trainer(callbacks=[SCHEDULES[name](), uninterrupted], n_epoch=3).fit(zoo.loaders()[0])
     for then in (step, None):
         rates = Rates(then)
         zoo.trainer(callbacks=[SCHEDULES[name](), rates], n_epoch=3, model_path=tmp_path).fit(zoo.loaders()[0], resume="auto")
         parts += rates.rates
-    assert parts == whole.rates
+    assert parts == uninterrupted.rates

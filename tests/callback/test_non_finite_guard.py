@@ -1,4 +1,4 @@
-"""NonFiniteGuard: a bad step moves nothing, is counted, written out, and answered."""
+"""NonFiniteGuard: a step that is not finite changes no weight, is counted and written out, and triggers the action."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Poison:
         loss = nn.functional.binary_cross_entropy(scores, y)
         if self.n not in self.at:
             return loss
-        if self.how == "gradient":  # finite, and its slope is infinite
+        if self.how == "gradient":  # a finite value with an infinite slope
             return loss + (scores - scores.detach()).clamp(min=0).sqrt().sum()
         return loss * {"nan": math.nan, "inf": math.inf}[self.how]
 
@@ -43,7 +43,7 @@ class Without:
 
 
 class ZeroGradient(Callback):
-    """Makes the gradient of some steps zero: what a bad step is on a GPU."""
+    """Makes the gradient of some steps zero, as a bad step on a GPU has it."""
 
     def __init__(self, at):
         self.at = at
@@ -56,7 +56,7 @@ class ZeroGradient(Callback):
 
 
 class Rates(Callback):
-    """The rate of each step, and the weights before it."""
+    """Records the rate of each step, and the weights before it."""
 
     def __init__(self):
         self.rates, self.weights = [], []
@@ -80,8 +80,8 @@ def run(train, at=(), how="nan", callbacks=(), model=None, val=None, **options):
 
 @pytest.mark.parametrize("how", ["nan", "inf", "gradient"])
 @pytest.mark.parametrize("optimizer_fn", [torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop])
-def test_a_skipped_step_is_as_if_its_batch_was_never_there(how, optimizer_fn):
-    """On the CPU, weights, batch statistics and moments end as in a run without the bad batches: bit for bit, lagging rows to rounding."""
+def test_a_skipped_step_equals_a_run_without_its_batch(how, optimizer_fn):
+    """On the CPU a run with skipped batches ends as one without them: bit for bit, and lagging rows to rounding."""
     train = batches()
     trainer = run(train, at=[3, 4, 7], how=how, callbacks=[NonFiniteGuard()], optimizer_fn=optimizer_fn)
     other = run([batch for i, batch in enumerate(train, 1) if i not in {3, 4, 7}], optimizer_fn=optimizer_fn)
@@ -93,8 +93,8 @@ def test_a_skipped_step_is_as_if_its_batch_was_never_there(how, optimizer_fn):
     assert trainer.history[-1]["loss"] == pytest.approx(other.history[-1]["loss"], rel=1e-5)
 
 
-def test_read_late_a_bad_step_is_one_of_gradient_zero():
-    """Decided on the device, a bad step is a step whose gradients are zero: Adam goes on by its momentum."""
+def test_late_a_bad_step_has_a_gradient_of_zero():
+    """With late=True a bad step is a step whose gradients are zero, in which Adam moves by its momentum."""
     train = batches()
     guarded = run(train, at=[3, 4, 7], callbacks=[NonFiniteGuard(late=True)], model=zoo.plain_model())
     zeroed = run(train, callbacks=[ZeroGradient({3, 4, 7})], model=zoo.plain_model())
@@ -102,8 +102,8 @@ def test_read_late_a_bad_step_is_one_of_gradient_zero():
     assert guarded.history[-1]["nonfinite"] == 3
 
 
-def test_read_late_a_bad_step_moves_nothing_under_sgd():
-    """Without momentum a gradient of zero moves nothing, and batch statistics come back."""
+def test_late_a_bad_step_changes_nothing_under_sgd():
+    """With late=True and no momentum a bad step changes no weight, and batch statistics are restored."""
     train = batches()
     guarded = run(train, at=[2, 8], callbacks=[NonFiniteGuard(late=True)], optimizer_fn=torch.optim.SGD)
     other = run([batch for i, batch in enumerate(train, 1) if i not in {2, 8}], optimizer_fn=torch.optim.SGD)
@@ -112,14 +112,14 @@ def test_read_late_a_bad_step_moves_nothing_under_sgd():
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_an_untroubled_run_is_changed_in_no_bit(late):
+def test_the_guard_changes_no_bit_of_a_finite_run(late):
     """Where everything is finite, the guard changes nothing."""
     train = batches()
     assert zoo.same(run(train, callbacks=[NonFiniteGuard(late=late)]).model.state_dict(), run(train).model.state_dict())
 
 
-def test_read_late_the_step_reads_nothing_back(monkeypatch):
-    """A decision is read when the next step's gradients are there, not in its own step."""
+def test_late_a_decision_is_read_in_the_next_step(monkeypatch):
+    """With late=True a decision is read after the next step's gradients are computed."""
     from torch_rechub.basic.callback import non_finite_guard
 
     log = []
@@ -142,8 +142,8 @@ def test_read_late_the_step_reads_nothing_back(monkeypatch):
 
 
 @pytest.mark.parametrize(("late", "step"), [(False, 5), (True, 6)])
-def test_stop_ends_the_run_at_the_bad_step_or_one_late(late, step):
-    """action="stop" says which step it was."""
+def test_stop_ends_the_run_at_the_bad_step_or_one_later(late, step):
+    """action="stop" ends the run and names the step."""
     trainer = run(batches(), at=[5], callbacks=[NonFiniteGuard("stop", late=late)])
     assert trainer.state.step == step
     assert trainer.history.stop_reason == "the loss or a gradient was not finite at step 5"
@@ -151,7 +151,7 @@ def test_stop_ends_the_run_at_the_bad_step_or_one_late(late, step):
 
 
 def test_too_many_bad_steps_in_a_row_end_the_run():
-    """limit bad steps in a row stop the run; as many apart do not."""
+    """limit bad steps in a row stop the run, and as many separate ones do not."""
     trainer = run(batches(), at=[2, 4, 5, 6], callbacks=[NonFiniteGuard(limit=3)])
     assert (trainer.state.step, "all of the last 3" in trainer.history.stop_reason) == (6, True)
     assert run(batches(), at=[1, 3, 5, 7], callbacks=[NonFiniteGuard(limit=2)]).history.stop_reason is None
@@ -159,8 +159,8 @@ def test_too_many_bad_steps_in_a_row_end_the_run():
 
 @pytest.mark.parametrize(("late", "back_at"), [(False, 6), (True, 7)])
 @pytest.mark.parametrize("optimizer_fn", [torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop])
-def test_rollback_goes_back_to_the_last_check_with_a_lower_rate(late, back_at, optimizer_fn):
-    """The step after the bad one starts from the last check's weights, at half the rate."""
+def test_rollback_restores_the_last_validation_with_a_lower_rate(late, back_at, optimizer_fn):
+    """The step after the bad one starts from the last validation's weights, at half the rate."""
     rates, val = Rates(), zoo.loaders()[1]
     guard = NonFiniteGuard("rollback", late=late)
     trainer = run(batches(), at=[5], callbacks=[guard, rates], val=val, val_every=3, optimizer_fn=optimizer_fn, n_epoch=2)
@@ -170,18 +170,18 @@ def test_rollback_goes_back_to_the_last_check_with_a_lower_rate(late, back_at, o
     assert trainer.history[-1]["nonfinite"] == 1
 
 
-def test_rollback_takes_the_optimizer_back_as_well():
-    """After going back, a step on the batch that followed the check is that step at the lower rate, moments and all."""
+def test_rollback_restores_the_optimizer():
+    """After a rollback, a step on the batch that followed the validation gives the same weights, moments included."""
     train, val = batches(), zoo.loaders()[1]
     rates = Rates()
-    again = [*train[:4], train[4], train[3], train[5]]  # 3 steps, a check, 1 step, a bad one, and the fourth again
+    again = [*train[:4], train[4], train[3], train[5]]  # 3 steps, a validation, 1 step, a bad one, and the fourth again
     run(again, at=[5], callbacks=[NonFiniteGuard("rollback", factor=1.0), rates], val=val, val_every=3)
     torch.testing.assert_close(rates.weights[6], rates.weights[4], rtol=1e-5, atol=1e-7)
     assert not zoo.same(rates.weights[5], rates.weights[4])
 
 
-def test_rollback_lowers_what_the_schedule_has_in_front_of_it():
-    """A closed-form schedule goes on from the lower rate."""
+def test_rollback_lowers_the_following_rates_of_a_schedule():
+    """A closed-form schedule continues from the lower rate."""
     rates = Rates()
     options = {"scheduler_fn": torch.optim.lr_scheduler.LambdaLR, "scheduler_params": {"lr_lambda": lambda t: 1 / (t + 1)}}
     run(batches(), at=[2], callbacks=[NonFiniteGuard("rollback"), rates], scheduler_interval="step", **options)
@@ -189,32 +189,32 @@ def test_rollback_lowers_what_the_schedule_has_in_front_of_it():
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_the_bad_batch_is_written_out(late, tmp_path):
-    """The file holds the columns and labels of the batch, by name; not more than n_file are written."""
+def test_the_guard_writes_the_bad_batch(late, tmp_path):
+    """The file holds the columns and labels of the batch by name, and at most n_file files are written."""
     train = batches()
     run(train, at=[2, 6, 8], callbacks=[NonFiniteGuard(late=late, n_file=2)], model_path=tmp_path)
     files = sorted(path.name for path in (tmp_path / "nonfinite").iterdir())
     assert files == ["step-00000002.safetensors", "step-00000006.safetensors"]
-    found, (x, y) = load_file(tmp_path / "nonfinite" / files[1]), train[5]
-    assert found.keys() == {"y", *(f"x.{name}" for name in x)}
-    assert torch.equal(found["y"], y)
-    assert all(torch.equal(found[f"x.{name}"], x[name]) for name in x)
+    written, (x, y) = load_file(tmp_path / "nonfinite" / files[1]), train[5]
+    assert written.keys() == {"y", *(f"x.{name}" for name in x)}
+    assert torch.equal(written["y"], y)
+    assert all(torch.equal(written[f"x.{name}"], x[name]) for name in x)
 
 
-def test_all_batches_of_an_accumulated_step_are_written(tmp_path):
-    """One bad batch spoils its group: the group is left out whole and written whole."""
+def test_the_guard_writes_all_batches_of_an_accumulated_step(tmp_path):
+    """One bad batch makes its whole group of batches be skipped and written."""
     train = batches()
     trainer = run(train, at=[3], callbacks=[NonFiniteGuard()], model_path=tmp_path, accumulate=2)
-    found = load_file(tmp_path / "nonfinite" / "step-00000002.safetensors")
-    assert torch.equal(found["0.y"], train[2][1])
-    assert torch.equal(found["1.y"], train[3][1])
+    written = load_file(tmp_path / "nonfinite" / "step-00000002.safetensors")
+    assert torch.equal(written["0.y"], train[2][1])
+    assert torch.equal(written["1.y"], train[3][1])
     assert all(weight.isfinite().all() for weight in trainer.model.state_dict().values())
     other = run(train[:2] + train[4:], accumulate=2)
     torch.testing.assert_close(trainer.model.state_dict(), other.model.state_dict(), rtol=1e-4, atol=1e-6)
 
 
-def test_a_file_that_cannot_be_written_costs_no_run(tmp_path, caplog):
-    """The run goes on, and the log says which batch was lost."""
+def test_a_run_continues_where_the_guard_cannot_write(tmp_path, caplog):
+    """The run continues, and the log names the step whose batch was not written."""
     (tmp_path / "nonfinite").write_text("in the way")
     trainer = run(batches(), at=[2], callbacks=[NonFiniteGuard()], model_path=tmp_path)
     assert trainer.state.step == 8
@@ -222,8 +222,8 @@ def test_a_file_that_cannot_be_written_costs_no_run(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("options", [{"action": "pray"}, {"factor": 0.0}, {"factor": 2.0}, {"limit": 0}, {"n_file": -1}])
-def test_the_guard_refuses_what_it_cannot_do(options):
-    """Wrong arguments are errors at once."""
+def test_the_guard_refuses_bad_arguments(options):
+    """Invalid arguments are errors at construction."""
     with pytest.raises(ValueError, match="NonFiniteGuard"):
         NonFiniteGuard(**options)
 

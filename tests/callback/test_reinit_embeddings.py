@@ -1,4 +1,4 @@
-"""Embeddings that begin anew at each epoch."""
+"""ReinitEmbeddings initialises the embeddings again at each epoch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OPTIMIZERS = [optim.Adam, optim.SGD, optim.Adagrad, torch.optim.RMSprop, torch.o
 
 
 class Edges(Callback):
-    """The weights and the optimizer's state where epochs end and begin; listed behind ReinitEmbeddings."""
+    """Records the weights and the optimizer's state where epochs end and begin; listed behind ReinitEmbeddings."""
 
     def __init__(self):
         self.ends, self.begins = [], []
 
-    def _look(self, trainer):
+    def _snapshot(self, trainer):
         state = {
             name: {
                 key: torch.as_tensor(value).clone() for key, value in trainer.optimizer.state.get(weight, {}).items() if value is not None
@@ -34,10 +34,10 @@ class Edges(Callback):
         return zoo.copy_of(trainer.model.state_dict()), state
 
     def on_epoch_begin(self, trainer):
-        self.begins.append(self._look(trainer))
+        self.begins.append(self._snapshot(trainer))
 
     def on_epoch_end(self, trainer):
-        self.ends.append(self._look(trainer))
+        self.ends.append(self._snapshot(trainer))
 
 
 def trained(optimizer_fn=optim.Adam, n_epoch=3, val=False, **options):
@@ -54,8 +54,8 @@ def is_embedding(name):
 
 
 @pytest.mark.parametrize("optimizer_fn", OPTIMIZERS)
-def test_reinit_embeddings_renews_the_embeddings_and_nothing_else(optimizer_fn):
-    """Between two epochs every embedding changes to fresh numbers of its initializer, and every other weight and buffer keeps its bits."""
+def test_reinit_embeddings_changes_the_embeddings_only(optimizer_fn):
+    """Between two epochs every embedding gets new numbers of its initializer, and all other weights and buffers keep their bits."""
     _, edges = trained(optimizer_fn)
     assert len(edges.begins) == len(edges.ends) == 3
     for (before, _), (after, _) in zip(edges.ends, edges.begins[1:], strict=False):
@@ -72,8 +72,8 @@ def test_reinit_embeddings_renews_the_embeddings_and_nothing_else(optimizer_fn):
 
 
 @pytest.mark.parametrize("optimizer_fn", OPTIMIZERS)
-def test_reinit_embeddings_resets_what_the_optimizer_remembers_of_them(optimizer_fn):
-    """The embeddings' optimizer state is that of the first epoch's beginning, or not there yet; that of other weights goes on."""
+def test_reinit_embeddings_resets_their_optimizer_state(optimizer_fn):
+    """The embeddings' optimizer state is that before the first epoch, or empty, and the state of other weights is unchanged."""
     _, edges = trained(optimizer_fn)
     for (_, before), (_, after) in zip(edges.ends, edges.begins[1:], strict=False):
         for name, state in before.items():
@@ -85,15 +85,15 @@ def test_reinit_embeddings_resets_what_the_optimizer_remembers_of_them(optimizer
                 assert torch.equal(value, start[key]) if key in start else not value.any(), (name, key)
 
 
-def test_reinit_embeddings_can_keep_what_the_optimizer_remembers():
-    """With reset_optimizer=False moments and step count of the embeddings go on."""
+def test_reinit_embeddings_can_keep_the_optimizer_state():
+    """With reset_optimizer=False moments and step count of the embeddings are unchanged."""
     _, edges = trained(torch.optim.RMSprop, reset_optimizer=False)
     for (_, before), (_, after) in zip(edges.ends, edges.begins[1:], strict=False):
         assert all(torch.equal(state[key], after[name][key]) for name, state in before.items() for key in state)
 
 
-def test_reinit_embeddings_epoch_two_is_a_first_epoch_of_these_weights():
-    """After the new start an epoch moves the embeddings as a fresh optimizer does that is given the same weights."""
+def test_reinit_embeddings_epoch_two_equals_a_first_epoch():
+    """The second epoch changes the embeddings as a fresh optimizer does that begins with the same weights."""
     edges = Edges()
     model, train = zoo.plain_model(), list(zoo.loaders()[0].in_order())
     trainer = zoo.trainer(model, callbacks=[ReinitEmbeddings(), edges], n_epoch=2, optimizer_fn=torch.optim.SGD)
@@ -104,8 +104,8 @@ def test_reinit_embeddings_epoch_two_is_a_first_epoch_of_these_weights():
     assert zoo.same(model.state_dict(), twin.state_dict())
 
 
-def test_reinit_embeddings_leaves_epoch_one_alone_and_best_weights_best():
-    """The first epoch is that of a run without it, and after fit the model holds the best check's weights."""
+def test_reinit_embeddings_changes_neither_epoch_one_nor_the_best_weights():
+    """The first epoch is that of a run without it, and after fit the model holds the best validation's weights."""
     plain, edges = zoo.trainer(n_epoch=1), Edges()
     plain.fit(*zoo.loaders())
     trainer = zoo.trainer(callbacks=[ReinitEmbeddings(), edges], n_epoch=3)
@@ -115,14 +115,14 @@ def test_reinit_embeddings_leaves_epoch_one_alone_and_best_weights_best():
     assert trainer.evaluate(trainer.model, val) == max(history["auc"])
 
 
-def test_reinit_embeddings_runs_alike_from_the_same_seed():
-    """New numbers come from torch's random state alone."""
+def test_reinit_embeddings_depends_on_the_seed_only():
+    """New numbers come from torch's random state only."""
     one, other = trained()[0], trained()[0]
     assert zoo.same(one.model.state_dict(), other.model.state_dict())
 
 
-class Own(nn.Module):
-    """A model of the user's own, with torch's embedding or without one."""
+class UserModel(nn.Module):
+    """A model of the user, with torch's embedding or without one."""
 
     def __init__(self, embeds):
         super().__init__()
@@ -134,24 +134,24 @@ class Own(nn.Module):
         return torch.sigmoid(self.head(rows)).squeeze(1)
 
 
-def test_reinit_embeddings_knows_torchs_own_embedding():
-    """nn.Embedding is one too."""
+def test_reinit_embeddings_initialises_nn_embedding():
+    """nn.Embedding is initialised again, and other layers are not."""
     edges = Edges()
-    CTRTrainer(Own(True), n_epoch=2, model_path=None, progress=False, callbacks=[ReinitEmbeddings(), edges]).fit(zoo.loaders()[0])
+    CTRTrainer(UserModel(True), n_epoch=2, model_path=None, progress=False, callbacks=[ReinitEmbeddings(), edges]).fit(zoo.loaders()[0])
     before, after = edges.ends[0][0], edges.begins[1][0]
     assert not torch.equal(before["embedding.weight"], after["embedding.weight"])
     assert torch.equal(before["head.weight"], after["head.weight"])
 
 
 def test_reinit_embeddings_refuses_a_model_without_embeddings():
-    """There must be something to begin anew."""
-    trainer = CTRTrainer(Own(False), n_epoch=2, model_path=None, progress=False, callbacks=[ReinitEmbeddings()])
+    """A model without trainable embeddings is an error."""
+    trainer = CTRTrainer(UserModel(False), n_epoch=2, model_path=None, progress=False, callbacks=[ReinitEmbeddings()])
     with pytest.raises(ValueError, match="no trainable embeddings"):
         trainer.fit(zoo.loaders()[0])
 
 
-def test_reinit_embeddings_takes_pretrained_ones_back_and_leaves_frozen_ones():
-    """A pretrained table that learns goes back to what it was given; one that is frozen is never touched."""
+def test_reinit_embeddings_restores_pretrained_and_keeps_frozen_ones():
+    """A trained pretrained table gets its given weights again, and a frozen one is not changed."""
     given = torch.arange(48.0).view(12, 4) / 48
     user = SparseFeature("user", 12, 4, initializer=Pretrained(given, freeze=False))
     item = SparseFeature("item", 20, 4, initializer=Pretrained(torch.ones(20, 4), freeze=True))
@@ -165,7 +165,7 @@ def test_reinit_embeddings_takes_pretrained_ones_back_and_leaves_frozen_ones():
 
 
 def test_table_restart_brings_lagging_rows_up_to_date_first():
-    """Rows that lag under a row-wise optimizer do not catch up onto the new numbers."""
+    """Rows that lag under a row-wise optimizer are brought up to date before the new numbers are set."""
     layer = EmbeddingLayer([SparseFeature("item", 20, 4)])
     table = layer.table_of("item")
     optimizer = optim.Adam(layer.parameters(), lr=0.1)

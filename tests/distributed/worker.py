@@ -1,4 +1,4 @@
-"""What one of two processes does in the tests of this folder; ``torchrun`` starts it with the name of a scenario and a folder."""
+"""The work of one of two processes in the tests of this folder; ``torchrun`` starts it with the name of a scenario and a folder."""
 
 import json
 import os
@@ -48,25 +48,25 @@ def digest(net):
     return tensor_digest({**dict(net.named_parameters()), **{f"b.{name}": buffer for name, buffer in net.named_buffers()}})
 
 
-def plain(history):
-    """A history without what the clock says."""
+def without_seconds(history):
+    """A history without the measured times."""
     return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
 
 
-class Asking(Callback):
-    """Asks for something after one optimizer step, in one process alone."""
+class RequestAt(Callback):
+    """Makes a request after one optimizer step, in one process only."""
 
     part_of_run = False
 
-    def __init__(self, rank, step, ask):
-        self.rank, self.step, self.ask = rank, step, ask
+    def __init__(self, rank, step, request):
+        self.rank, self.step, self.request = rank, step, request
 
     def on_batch_end(self, trainer):
         if self.rank == RANK and trainer.state.step == self.step:
-            self.ask(trainer)
+            self.request(trainer)
 
 
-class Listening:
+class CountingLogger:
     """A logger that counts its calls."""
 
     def __init__(self):
@@ -90,7 +90,7 @@ def without_batch_norm(net):
     return net
 
 
-#: Settings under which two processes must do what one does with batches of both.
+#: Settings in which two processes must equal one process with the batches of both.
 SETTINGS = {
     "adam": {},
     "clipped": {"clip_norm": 0.05, "val_every": 3},
@@ -103,68 +103,68 @@ SETTINGS = {
 
 
 def as_one(name):
-    """Train under one of the settings; weights and history."""
+    """Train with one of the settings; weights and history."""
     train, val = loaders(weighted="weighted" in name)
     net = without_batch_norm(model())
     history = trainer_of(net, **SETTINGS[name]).fit(train, val)
-    return {key: value.tolist() for key, value in net.state_dict().items()}, plain(history), digest(net)
+    return {key: value.tolist() for key, value in net.state_dict().items()}, without_seconds(history), digest(net)
 
 
-def deep(folder, *callbacks, **options):
-    """A trainer whose model draws and has batch norm."""
+def random_trainer(folder, *callbacks, **options):
+    """A trainer whose model has dropout and batch norm."""
     return trainer_of(model(dropout=0.3), folder, callbacks=[Checkpoint(every_n_steps=2), *callbacks], accumulate=2, val_every=2, **options)
 
 
-def as_interrupted(folder):
-    """The digests of a whole run, and of one that is broken off in each of several ways and gone on with."""
-    whole = deep(folder / "whole")
-    found = {"whole": plain(whole.fit(*loaders()))}
-    digests = {"whole": digest(whole.model)}
-    asks = {
+def interrupted(folder):
+    """The digests of an uninterrupted run, and of runs that are interrupted in several ways and resumed."""
+    uninterrupted = random_trainer(folder / "uninterrupted")
+    histories = {"uninterrupted": without_seconds(uninterrupted.fit(*loaders()))}
+    digests = {"uninterrupted": digest(uninterrupted.model)}
+    requests_of = {
         "pause": lambda trainer: trainer.request_pause("enough for now"),
         "signal": lambda trainer: os.kill(os.getpid(), signal.SIGTERM),
     }
-    for rank, (name, ask) in enumerate(asks.items()):
-        first = deep(folder / name, Asking(rank, 3 + rank, ask))
+    for rank, (name, request) in enumerate(requests_of.items()):
+        first = random_trainer(folder / name, RequestAt(rank, 3 + rank, request))
         status = None
         try:
             first.fit(*loaders())
         except SystemExit as leaving:
             status = leaving.code
-        found[f"{name} at"] = [first.state.step, status]
+        histories[f"{name} at"] = [first.state.step, status]
         torch.manual_seed(100 + RANK)
-        second = deep(folder / name)
-        found[name] = plain(second.fit(*loaders(), resume="auto"))
+        second = random_trainer(folder / name)
+        histories[name] = without_seconds(second.fit(*loaders(), resume="auto"))
         digests[name] = digest(second.model)
-    return found, digests
+    return histories, digests
 
 
-def as_told(folder):
-    """What becomes of wishes and numbers that differ from process to process."""
-    logger = Listening()
+def requests(folder):
+    """The effect of requests and numbers that differ from process to process."""
+    logger = CountingLogger()
     stopped = trainer_of(
-        model(), folder, callbacks=[Asking(1, 3, lambda trainer: trainer.request_stop("rank 1 says so"))], model_logger=logger
+        model(), folder, callbacks=[RequestAt(1, 3, lambda trainer: trainer.request_stop("rank 1 says so"))], model_logger=logger
     )
     stopped.fit(*loaders())
-    checked = trainer_of(model(), callbacks=[Asking(1, 2, lambda trainer: trainer.request_validation())])
-    checked.fit(*loaders())
-    apart = trainer_of(model(), earlystop_patience=1)
-    apart.evaluate_fn = lambda y_true, y_pred: float(len(y_true) + RANK) - 10 * len(apart.history)
-    apart.fit(*loaders())
+    validated = trainer_of(model(), callbacks=[RequestAt(1, 2, lambda trainer: trainer.request_validation())])
+    validated.fit(*loaders())
+    differing = trainer_of(model(), earlystop_patience=1)
+    differing.evaluate_fn = lambda y_true, y_pred: float(len(y_true) + RANK) - 10 * len(differing.history)
+    differing.fit(*loaders())
     unseeded = trainer_of(model(seed=RANK))
     train, val = loaders()
     unseeded.fit(TableLoader(train.table, BATCH // SIZE, shuffle=True), val)
     return {
         "stopped": [stopped.state.step, stopped.history.stop_reason, digest(stopped.model), stopped.early_stopper.best_auc],
-        "checked": [record["step"] for record in checked.history],
-        "apart": [apart.history["<lambda>" if "<lambda>" in apart.history[0] else "metric"], apart.history.stop_reason],
+        "validated": [record["step"] for record in validated.history],
+        "differing": [differing.history["<lambda>" if "<lambda>" in differing.history[0] else "metric"], differing.history.stop_reason],
         "unseeded": digest(unseeded.model),
         "calls": logger.calls,
     }
 
 
-def as_foreign():
-    """A loader of torch's own, shared by its sampler."""
+def foreign():
+    """The results with a loader of torch, which its sampler shares among the processes."""
     x, y = columns(48, 0)
     rows = [({name: column[i] for name, column in x.items()}, y[i]) for i in range(48)]
     sampler = torch.utils.data.DistributedSampler(rows, num_replicas=SIZE, rank=RANK, seed=1)
@@ -175,37 +175,37 @@ def as_foreign():
 
 
 def laws(folder):
-    found = {"as one": {name: as_one(name) for name in SETTINGS}}
-    found["interrupted"], found["digests"] = as_interrupted(folder)
-    found["told"] = as_told(folder / "told")
-    found["foreign"] = as_foreign()
+    results = {"as one": {name: as_one(name) for name in SETTINGS}}
+    results["interrupted"], results["digests"] = interrupted(folder)
+    results["requests"] = requests(folder / "requests")
+    results["foreign"] = foreign()
     try:
         trainer_of(model(), clip_norm=1.0 + RANK).fit(*loaders())
     except ValueError as error:
-        found["refused"] = str(error)
-    (folder / f"rank-{RANK}.json").write_text(json.dumps(found))
+        results["refused"] = str(error)
+    (folder / f"rank-{RANK}.json").write_text(json.dumps(results))
 
 
 def full(folder):
-    """A disk that is full when the first weights are to be saved; only rank 0 writes there."""
+    """The disk is full when the first weights are to be saved; only rank 0 writes."""
     import torch_rechub.basic.callback.checkpoint as checkpoint
 
     def failing(path, weights):
         raise OSError(28, "No space left on device", str(path))
 
     checkpoint.save_weights = failing
-    ends(folder, trainer_of(model(), folder, val_every=2))
+    write_error(folder, trainer_of(model(), folder, val_every=2))
 
 
 def killed(folder):
-    """The second process is gone in the middle of an epoch."""
-    ask = Asking(1, 3, lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the other one, which shall have its say
-    ends(folder, trainer_of(model(), folder, callbacks=[ask]))
+    """The second process is killed within an epoch."""
+    request = RequestAt(1, 3, lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the other one, which has to write its error first
+    write_error(folder, trainer_of(model(), folder, callbacks=[request]))
 
 
-def ends(folder, trainer):
-    """Writes down by what ``fit`` ended."""
+def write_error(folder, trainer):
+    """Write down the error with which ``fit`` ended."""
     try:
         trainer.fit(*loaders())
     except Exception as error:

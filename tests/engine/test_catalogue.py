@@ -1,4 +1,4 @@
-"""The exact evaluation of retrieval models, held against loops over all items."""
+"""The exact evaluation of retrieval models equals loops over all items."""
 
 import logging
 import math
@@ -16,14 +16,14 @@ CPU = torch.device("cpu")
 ALL = ["recall@1", "recall@3", "ndcg@3", "hr@2", "hit@3", "mrr@3", "precision@4", "mrr"]
 
 
-class Alone:
+class SingleRank:
     size, is_first = 1, True
 
     def all_gather_objects(self, value):
         return [value]
 
 
-class Together:
+class SimulatedRank:
     """One of several simulated ranks: it receives what the ranks before it have sent."""
 
     def __init__(self, rank, size, sent):
@@ -67,7 +67,7 @@ def scored(model, relevant, seen=None, metrics=ALL, batch_size=2, item_size=2, b
     items = list(torch.arange(len(model.items)).split(item_size))
     scorer = CatalogueScorer(items, metrics, seen=None if seen is None else padded(seen), block_size=block_size)
     with torch.no_grad():
-        return scorer.score(model, batches(relevant, batch_size) if loader is None else loader, CPU, ranks or Alone())
+        return scorer.score(model, batches(relevant, batch_size) if loader is None else loader, CPU, ranks or SingleRank())
 
 
 def naive_places(model, relevant, seen):
@@ -90,24 +90,24 @@ def naive_value(name, users):
     if measure == "hit":
         return sum(map(len, hits)) / sum(map(len, users))
     gain = {
-        "recall": lambda found, places: len(found) / len(places),
-        "precision": lambda found, _: len(found) / k,
-        "hr": lambda found, _: float(bool(found)),
-        "mrr": lambda found, _: 1 / found[0] if found else 0.0,
-        "ndcg": lambda found, places: (
-            sum(1 / math.log2(j + 1) for j in found) / sum(1 / math.log2(j + 1) for j in range(1, min(k, len(places)) + 1))
+        "recall": lambda hit_places, places: len(hit_places) / len(places),
+        "precision": lambda hit_places, _: len(hit_places) / k,
+        "hr": lambda hit_places, _: float(bool(hit_places)),
+        "mrr": lambda hit_places, _: 1 / hit_places[0] if hit_places else 0.0,
+        "ndcg": lambda hit_places, places: (
+            sum(1 / math.log2(j + 1) for j in hit_places) / sum(1 / math.log2(j + 1) for j in range(1, min(k, len(places)) + 1))
         ),
     }[measure]
-    return sum(gain(found, places) for found, places in zip(hits, users, strict=True)) / len(users)
+    return sum(gain(hit_places, places) for hit_places, places in zip(hits, users, strict=True)) / len(users)
 
 
 @st.composite
 def worlds(draw):
-    """Small whole numbers as vectors: scores are exact, and many of them tie."""
+    """Small integers as vectors, so that scores are exact and many of them tie."""
     n_user, n_item, n_vector = draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(0, 3))
     vector = st.lists(st.integers(-2, 2).map(float), min_size=2, max_size=2)
     user = vector if n_vector == 0 else st.lists(vector, min_size=n_vector, max_size=n_vector)
-    rows = st.lists(st.integers(0, n_item - 1), max_size=5)  # a row may come twice
+    rows = st.lists(st.integers(0, n_item - 1), max_size=5)  # a row may occur twice
     lists = [draw(st.lists(what, min_size=n, max_size=n)) for what, n in [(user, n_user), (vector, n_item), (rows, n_user), (rows, n_user)]]
     users, items, relevant, seen = lists
     if not any(relevant):
@@ -117,7 +117,7 @@ def worlds(draw):
 
 @given(world=worlds(), block_size=st.sampled_from([1, 3, None]), batch_size=st.integers(1, 5), masks=st.booleans())
 def test_catalogue_scores_are_those_of_a_loop_over_all_items(world, block_size, batch_size, masks):
-    """With ties, several vectors a user, masks, repeated rows and any block size, each metric is what sorting all items gives."""
+    """Each metric equals that of sorting all items, with ties, several vectors, masks, repeated rows and any block size."""
     model, relevant, seen = world
     got = scored(model, relevant, seen if masks else None, batch_size=batch_size, block_size=block_size)
     places = naive_places(model, relevant, seen if masks else [[] for _ in relevant])
@@ -127,11 +127,11 @@ def test_catalogue_scores_are_those_of_a_loop_over_all_items(world, block_size, 
 
 @given(world=worlds(), cut=st.integers(0, 5), size=st.integers(1, 5))
 def test_catalogue_ranks_together_equal_one(world, cut, size):
-    """Users shared between two ranks, one of which may have none, give the bits that one rank gives."""
+    """Users shared between two ranks, one of which may have none, give the bits of one rank."""
     model, relevant, seen = world
     loader, sent = batches(relevant, 1), []
-    scored(model, relevant, seen, ranks=Together(1, 2, sent), loader=loader[cut:])
-    both = scored(model, relevant, seen, ranks=Together(0, 2, sent), loader=loader[:cut])
+    scored(model, relevant, seen, ranks=SimulatedRank(1, 2, sent), loader=loader[cut:])
+    both = scored(model, relevant, seen, ranks=SimulatedRank(0, 2, sent), loader=loader[:cut])
     assert both == scored(model, relevant, seen, batch_size=size)
     assert len(sent) == 2
 
@@ -154,7 +154,7 @@ def test_catalogue_of_many_equal_scores_is_ranked_by_row():
 
 
 def test_catalogue_random_vectors_equal_a_full_sort():
-    """Beyond small whole numbers: places in a full sort of the same scores, whatever the block size."""
+    """For random vectors the places are those of a full sort of the same scores, with any block size."""
     random = torch.Generator().manual_seed(0)
     model = Vectors(torch.randn(40, 3, 8, generator=random), torch.randn(900, 8, generator=random))
     relevant = [torch.randint(0, 900, (6,), generator=random).tolist() for _ in range(40)]
@@ -167,14 +167,14 @@ def test_catalogue_random_vectors_equal_a_full_sort():
 
 
 def test_catalogue_relevant_rows_are_never_masked():
-    """A row that is seen and relevant stays a candidate, and another user's seen row masks nothing here."""
+    """A row that is seen and relevant remains a candidate, and a user's seen rows mask nothing for another user."""
     model = Vectors([[1.0], [1.0]], [[3.0], [2.0], [1.0]])
     assert scored(model, [[0], [1]], seen=[[0, 1], []], metrics=["mrr"]) == {"mrr": 0.75}
     assert scored(model, [[0], [1]], seen=[[1], [0]], metrics=["recall@1"]) == {"recall@1": 1.0}
 
 
 def test_catalogue_item_of_minus_infinity_is_never_a_hit():
-    """A model says by a score of -inf that an item is not to be recommended; that never counts as a hit."""
+    """A score of -inf excludes an item, which then never counts as a hit."""
     model = Vectors([[1.0]], [[2.0], [-math.inf], [1.0]])
     assert scored(model, [[1]], metrics=["recall@3", "mrr"]) == {"recall@3": 0.0, "mrr": 0.0}
     assert scored(model, [[1, 2]], seen=[[0]], metrics=["recall@3", "mrr"]) == {"recall@3": 0.5, "mrr": 1.0}
@@ -183,7 +183,7 @@ def test_catalogue_item_of_minus_infinity_is_never_a_hit():
 @pytest.mark.parametrize("block_size", [1, None])
 @pytest.mark.parametrize("where", ["user", "item"])
 def test_catalogue_nan_is_never_ranked(where, block_size, caplog):
-    """One NaN in a vector makes every metric NaN, with a logged warning, even where the top of the list ties."""
+    """One NaN in a vector makes every metric NaN, with a logged warning, even where the top scores tie."""
     users, items = torch.ones(2, 1), torch.ones(6, 1)
     (users if where == "user" else items)[1] = math.nan
     with caplog.at_level(logging.WARNING):
@@ -193,7 +193,7 @@ def test_catalogue_nan_is_never_ranked(where, block_size, caplog):
 
 
 def test_catalogue_score_block_replaces_the_dot_product():
-    """A model of its own score is ranked by it; widths need not agree then, and what it returns is not changed."""
+    """A model's own score_block ranks the items; vector widths may then differ, and its result is not changed."""
     table = torch.tensor([[1.0, 5.0, 2.0], [9.0, 1.0, 3.0]], dtype=torch.float64)
 
     class Table(Vectors):
@@ -206,7 +206,7 @@ def test_catalogue_score_block_replaces_the_dot_product():
         assert got == {"recall@1": 1.0, "mrr": 1.0}
     assert torch.equal(table, before)
     model.score_block = lambda users, items: torch.tensor([[2**24, 2**24 + 1, 0], [0, 2**30, 2**30 + 1]])
-    assert scored(model, [[1], [2]], metrics=["recall@1"]) == {"recall@1": 1.0}  # whole numbers keep their digits
+    assert scored(model, [[1], [2]], metrics=["recall@1"]) == {"recall@1": 1.0}  # integers are exact
     model.score_block = lambda users, items: table[:1]
     with pytest.raises(ValueError, match=r"score_block must return \(2, 3\); got \(1, 3\)"):
         scored(model, [[1], [2]])
@@ -216,7 +216,7 @@ def test_catalogue_score_block_replaces_the_dot_product():
 
 
 def test_catalogue_half_precision_does_not_tie_scores():
-    """Vectors of bfloat16 are multiplied in float32, also under autocast, so that near scores stay apart."""
+    """Vectors of bfloat16 are multiplied in float32, also under autocast, so that close scores differ."""
     items = torch.tensor([[1.0, 0.0], [1.0, 0.5]]).bfloat16()
     model = Vectors(torch.tensor([[256.0, 1.0]]).bfloat16(), items)  # scores 256 and 256.5: equal in bfloat16
     assert scored(model, [[1]], metrics=["recall@1"]) == {"recall@1": 1.0}
@@ -225,39 +225,39 @@ def test_catalogue_half_precision_does_not_tie_scores():
 
 
 def test_catalogue_users_without_relevant_rows_are_left_out_and_counted(caplog):
-    """Users without a relevant row do not count; the log says how many over all ranks, once for each number."""
+    """Users without a relevant row do not count, and the log gives their number over all ranks, once for each number."""
     model, sent = Vectors([[1.0]] * 4, [[2.0], [1.0]]), []
     relevant, scorer = [[0], [], [], [1]], CatalogueScorer([torch.arange(2)], ["recall@1"])
     loader = batches(relevant, 1)
     with torch.no_grad(), caplog.at_level(logging.WARNING):
-        scorer.score(model, loader[2:], CPU, Together(1, 2, sent))
+        scorer.score(model, loader[2:], CPU, SimulatedRank(1, 2, sent))
         assert "left out" not in caplog.text
-        assert scorer.score(model, loader[:2], CPU, Together(0, 2, sent)) == {"recall@1": 0.5}
+        assert scorer.score(model, loader[:2], CPU, SimulatedRank(0, 2, sent)) == {"recall@1": 0.5}
         assert caplog.text.count("2 users have no relevant row and are left out") == 1
         for _ in range(2):
-            scorer.score(model, loader, CPU, Alone())
+            scorer.score(model, loader, CPU, SingleRank())
     assert caplog.text.count("left out") == 1
 
 
 def test_catalogue_scorer_starts_each_pass_afresh():
-    """A second pass gives the same numbers: nothing of the first is left, and the items are encoded anew."""
+    """A second pass encodes the items again and gives the same numbers."""
     model, calls = Vectors([[1.0], [1.0]], [[2.0], [1.0]]), []
     scorer = CatalogueScorer([torch.arange(2)], ["recall@1"])
     with torch.no_grad():
-        first = scorer.score(model, batches([[0], [1]], 1), CPU, Alone(), after_batch=lambda: calls.append(1))
-        assert first == scorer.score(model, batches([[0], [1]], 1), CPU, Alone()) == {"recall@1": 0.5}
+        first = scorer.score(model, batches([[0], [1]], 1), CPU, SingleRank(), after_batch=lambda: calls.append(1))
+        assert first == scorer.score(model, batches([[0], [1]], 1), CPU, SingleRank()) == {"recall@1": 0.5}
         model.items.copy_(torch.tensor([[1.0], [2.0]]))
-        assert scorer.score(model, batches([[1], [1]], 1), CPU, Alone()) == {"recall@1": 1.0}
+        assert scorer.score(model, batches([[1], [1]], 1), CPU, SingleRank()) == {"recall@1": 1.0}
     assert len(calls) == 2
     assert [(metric.name, metric.higher_is_better) for metric in scorer.metrics] == [("recall@1", True)]
 
 
 def test_catalogue_relevant_may_be_a_function_of_the_batch():
-    """``relevant`` sees the batch as the loader yields it, and then y is not needed; (B,) and (B, R) are both good."""
+    """``relevant`` gets the batch as the loader yields it, y is then not needed, and (B,) and (B, R) are accepted."""
     model, ids = Vectors([[1.0], [1.0]], [[2.0], [1.0]]), torch.arange(2)
     for rows in (torch.tensor([0, 1]), torch.tensor([[0], [1]]), torch.tensor([[0, -1], [-1, 1]], dtype=torch.int32)):
         scorer = CatalogueScorer([ids], ["recall@1"], relevant=lambda batch, rows=rows: rows[batch[0]])
-        assert scorer.score(model, [(ids, None), (ids[:0], None)], CPU, Alone()) == {"recall@1": 0.5}
+        assert scorer.score(model, [(ids, None), (ids[:0], None)], CPU, SingleRank()) == {"recall@1": 0.5}
 
 
 def refused(match, *, users=((1.0,), (1.0,)), n_item=2, y=(0, 1), items=None, batch=None, **settings):
@@ -265,7 +265,7 @@ def refused(match, *, users=((1.0,), (1.0,)), n_item=2, y=(0, 1), items=None, ba
     scorer = CatalogueScorer([torch.arange(n_item)] if items is None else items, **settings)
     batch = (ids, torch.as_tensor(y)) if batch is None else batch
     with pytest.raises(ValueError, match=match), torch.no_grad():
-        scorer.score(Vectors(users, torch.ones(max(n_item, 1), 1)), [batch], CPU, Alone())
+        scorer.score(Vectors(users, torch.ones(max(n_item, 1), 1)), [batch], CPU, SingleRank())
 
 
 def test_catalogue_bad_data_is_refused_by_name():
@@ -285,7 +285,7 @@ def test_catalogue_bad_data_is_refused_by_name():
 
 
 def test_catalogue_bad_settings_are_refused():
-    """What cannot work is refused when the scorer is made."""
+    """Invalid settings are errors at construction."""
     for wrong, match in [
         ({"items": iter([])}, "must not be an iterator"),
         ({"metrics": ["recal@20"]}, "Did you mean 'recall@20'"),
@@ -300,7 +300,7 @@ def test_catalogue_bad_settings_are_refused():
 
 
 def test_catalogue_blocks_fit_their_memory(monkeypatch):
-    """By default a block of scores, with several vectors a user too, takes no more than the limit; block_size replaces it."""
+    """By default a block of scores, also with several vectors a user, is within the limit; block_size replaces it."""
     from torch_rechub.engine import catalogue
 
     sizes = []

@@ -1,4 +1,4 @@
-"""DeepFM against its formula, term by term."""
+"""DeepFM equals its formula, term by term."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch_rechub.models.ranking import DeepFM
 
 
 def embeddings(model, x, row):
-    """Each feature's embedding of one row, by name, straight from the state."""
+    """Each feature's embedding of one row, by name, from the state_dict."""
     state = {key.split(".")[2]: value for key, value in model.state_dict().items() if "embed_dict" in key}
-    found = {name: state[name][x[name][row]] for name in ("user", "item")}
-    kept = [state["tags"][i] for i in x["tags"][row] if i != 0]
-    found["tags"] = sum(kept) / len(kept) if kept else torch.zeros(4)
-    return found
+    vectors = {name: state[name][x[name][row]] for name in ("user", "item")}
+    tags = [state["tags"][i] for i in x["tags"][row] if i != 0]
+    vectors["tags"] = sum(tags) / len(tags) if tags else torch.zeros(4)
+    return vectors
 
 
 @pytest.mark.parametrize("dims", [[], [8], [8, 4]])
 def test_deepfm_is_the_sum_of_its_three_parts(dims):
-    """Linear weights of the embeddings, a double loop over pairs, and the network of all columns: eq. 1, row by row."""
+    """The logits are linear weights of the embeddings, a double loop over pairs, and the network of all columns (eq. 1)."""
     model = zoo.model(dims=dims).eval()
     x, _ = zoo.tensors(9)
     with torch.no_grad():
@@ -29,8 +29,8 @@ def test_deepfm_is_the_sum_of_its_three_parts(dims):
             table.weight.normal_()
         logits = model.logits(x)
         for row in range(9):
-            found = embeddings(model, x, row)
-            fields = [found["user"], found["item"], found["tags"]]
+            vectors = embeddings(model, x, row)
+            fields = [vectors["user"], vectors["item"], vectors["tags"]]
             linear = (model.linear.fc.weight[0] * torch.cat(fields)).sum() + model.linear.fc.bias[0]
             pairs = sum(float(fields[i] @ fields[j]) for i in range(3) for j in range(i + 1, 3))
             dense = [x["age"][row : row + 1], x["taste"][row]]
@@ -39,7 +39,7 @@ def test_deepfm_is_the_sum_of_its_three_parts(dims):
 
 
 def test_deepfm_keys_are_those_of_the_existing_package():
-    """Weights go to and fro by these names."""
+    """The state_dict has the names that the existing package writes."""
     assert set(zoo.model().state_dict()) == {
         *(f"embedding.embed_dict.{name}.weight" for name in ("user", "item", "tags")),
         *("linear.fc.weight", "linear.fc.bias", "mlp.mlp.0.weight", "mlp.mlp.0.bias", "mlp.mlp.4.weight", "mlp.mlp.4.bias"),
@@ -47,8 +47,8 @@ def test_deepfm_keys_are_those_of_the_existing_package():
     }
 
 
-def test_deepfm_dense_columns_stand_behind_the_embedded_ones():
-    """The network's input is the embedded columns in the order given, then the dense ones, wherever they were listed."""
+def test_deepfm_dense_columns_follow_the_embedded_ones():
+    """The network's input is the embedded columns in the given order, then the dense ones, in any order of the list."""
     user, age = SparseFeature("user", 3, 2), DenseFeature("age")
     model = DeepFM([age, user], [user], {"dims": []})
     x = {"user": torch.tensor([1]), "age": torch.tensor([5.0])}
@@ -70,13 +70,13 @@ def test_deepfm_dense_columns_stand_behind_the_embedded_ones():
     ],
 )
 def test_deepfm_refuses_features_that_it_cannot_read(deep, fm, said):
-    """What cannot work is an error at construction, with the remedy."""
+    """Features that DeepFM cannot use are an error at construction, which names the remedy."""
     with pytest.raises(ValueError, match=said):
         DeepFM(deep, fm, {"dims": [4]})
 
 
-def test_deepfm_keeps_no_hold_of_its_arguments():
-    """The lists and the dict that it was made from may change afterwards."""
+def test_deepfm_keeps_no_reference_to_its_arguments():
+    """Changes of the given lists and dict do not change the model."""
     deep, fm, params = [zoo.USER, zoo.AGE], [zoo.USER], {"dims": [4]}
     model = DeepFM(deep, fm, params)
     x, _ = zoo.tensors(3)

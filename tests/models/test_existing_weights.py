@@ -36,20 +36,20 @@ def test_existing_weights_predict_equally(model):
         torch.testing.assert_close(model(INPUTS), STORED["prediction"], rtol=1e-5, atol=1e-6)
 
 
-def test_existing_package_takes_our_weights(model):
-    """Our state_dict has exactly the existing package's keys, shapes and types, so it loads there strictly."""
+def test_existing_package_can_load_our_weights(model):
+    """Our state_dict has exactly the existing package's keys, shapes and types."""
     kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
     assert kinds == {name: (tensor.shape, tensor.dtype) for name, tensor in WEIGHTS.items()}
 
 
-def test_existing_weights_come_back_unchanged(model):
-    """What was loaded is written again bit for bit."""
+def test_existing_weights_survive_a_round_trip(model):
+    """The weights that were loaded are written again bit for bit."""
     model.load_state_dict(WEIGHTS, strict=True)
     written = model.state_dict()
     assert all(torch.equal(written[name], tensor) for name, tensor in WEIGHTS.items())
 
 
-def test_existing_predictions_are_worth_comparing():
-    """The stored predictions differ from row to row, so a column read in the wrong place would show."""
+def test_existing_predictions_differ_from_row_to_row():
+    """The stored predictions differ, so that a column read in the wrong position is noticed."""
     assert STORED["prediction"].std() > 0.05
     assert len(STORED["prediction"].unique()) == len(STORED["prediction"])

@@ -1,4 +1,4 @@
-"""Tests of resume write many small files, and none of them pulls the plug: waiting for the disk would only take time."""
+"""Tests of resume write many small files, and no power failure can happen in them, so that fsync is left out."""
 
 import os
 
@@ -13,4 +13,4 @@ def _no_wait_for_the_disk(request, monkeypatch):
 
 @pytest.fixture
 def real_disk():
-    """For tests of writing itself."""
+    """For tests of writing itself: fsync is called."""

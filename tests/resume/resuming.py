@@ -1,4 +1,4 @@
-"""Break a run off, go on with it in a fresh trainer, and compare every bit with a run that was never broken off."""
+"""Interrupt a run, resume it in a fresh trainer, and compare every bit with an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch_rechub.storage.tree import split_tree
 from torch_rechub.trainers import CTRTrainer
 
 
-class Broken(Exception):
-    """What the run dies of, without any warning to the trainer."""
+class Interrupted(Exception):
+    """The exception that ends a run as a kill would."""
 
 
-class BreakAt(Callback):
-    """Raises within the step after ``step``, as a kill would end it there; a save was made before by ``Checkpoint``."""
+class InterruptAt(Callback):
+    """Raises within the step after ``step``, as a kill would end it there; ``SaveEvery`` has written a save before."""
 
     part_of_run = False
 
@@ -28,10 +28,10 @@ class BreakAt(Callback):
 
     def on_backward_end(self, trainer: Any) -> None:
         if trainer.state.step == self.step:
-            raise Broken
+            raise Interrupted
 
 
-class Every(Checkpoint):
+class SaveEvery(Checkpoint):
     """Saves after each step, and leaves the folder as a kill would: nothing is written at the end."""
 
     def __init__(self, every: int = 1, **options: Any) -> None:
@@ -39,22 +39,22 @@ class Every(Checkpoint):
         self.killed = False
 
     def on_exception(self, trainer: Any) -> None:
-        self.killed = isinstance(trainer.state.exception, Broken)
+        self.killed = isinstance(trainer.state.exception, Interrupted)
 
     def on_fit_end(self, trainer: Any) -> None:
         if not self.killed:
             super().on_fit_end(trainer)
 
 
-def stir(seed: int) -> None:
-    """Another process would find other random states."""
+def set_random_states(seed: int) -> None:
+    """Set all random states, since another process would have others."""
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
 
 
 class Recipe:
-    """How to make the same run again and again; ``loaders`` and ``make`` are called for each part of it anew."""
+    """How to make the same run several times; ``loaders`` and ``make`` are called for each part of it."""
 
     def __init__(self, make: Any = None, loaders: Any = None, callbacks: Any = lambda: [], every: int = 1, **options: Any) -> None:
         self.make = zoo.model if make is None else make
@@ -62,20 +62,20 @@ class Recipe:
         self.callbacks, self.options, self.every = callbacks, options, every
 
     def start(self, folder: Any, resume: Any, *callbacks: Callback, seed: int = 1, **changes: Any) -> CTRTrainer:
-        """Fit, and give the trainer back; ``Broken`` goes through."""
-        stir(seed)
+        """Fit, and return the trainer; ``Interrupted`` is not caught."""
+        set_random_states(seed)
         settings = {"n_epoch": 2, "progress": False, "optimizer_params": {"lr": 0.05}} | self.options | changes
-        listed = [*callbacks, *self.callbacks(), Every(self.every)]
+        listed = [*callbacks, *self.callbacks(), SaveEvery(self.every)]
         trainer = CTRTrainer(self.make(), model_path=folder, callbacks=listed, **settings)
-        stir(seed + 1)
+        set_random_states(seed + 1)
         trainer.fit(*self.loaders(), resume=resume)
         return trainer
 
-    def broken_at(self, folder: Any, step: int) -> CTRTrainer:
-        """The run broken off within the step after ``step``, and gone on with in other random states."""
+    def interrupted_at(self, folder: Any, step: int) -> CTRTrainer:
+        """The run that was interrupted within the step after ``step``, and resumed with other random states."""
         try:
-            self.start(folder, None, BreakAt(step))
-        except Broken:
+            self.start(folder, None, InterruptAt(step))
+        except Interrupted:
             pass
         else:
             raise AssertionError(f"the run has no step after step {step}")
@@ -83,7 +83,7 @@ class Recipe:
 
 
 def result(trainer: CTRTrainer) -> dict[str, Any]:
-    """All that a run leaves behind, save the time it took."""
+    """All that a run leaves behind, except the time it took."""
     records = [{name: value for name, value in record.items() if name != "seconds"} for record in trainer.history]
     plain, tensors = split_tree(trainer.optimizer.state_dict())
     stopper = trainer.early_stopper
@@ -95,7 +95,7 @@ def result(trainer: CTRTrainer) -> dict[str, Any]:
         "history": repr(records),
         "decisions": repr((stopper.decisions, stopper.reason, stopper.best_auc)),
         "stop_reason": trainer.history.stop_reason,
-        "place": (trainer.state.epoch, trainer.state.step, trainer.state.rows, trainer.state.n_validation),
+        "position": (trainer.state.epoch, trainer.state.step, trainer.state.rows, trainer.state.n_validation),
         "torch": torch.get_rng_state(),
         "numpy": repr(np.random.get_state()),
         "python": random.getstate(),
@@ -103,7 +103,7 @@ def result(trainer: CTRTrainer) -> dict[str, Any]:
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any], what: Any = "") -> None:
-    """Every bit of it."""
+    """All bits of two results are the same."""
     for name, value in expected.items():
         if isinstance(value, dict):
             differing = [key for key in value if key not in found[name] or not torch.equal(found[name][key], value[key])]
@@ -116,12 +116,12 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any], what: Any = "")
 
 
 def assert_resumes(recipe: Recipe, folder: Any, steps: Any = None) -> dict[str, Any]:
-    """Broken off after each of ``steps`` (every step by default; a function of their number), the run ends as one that never was."""
-    whole = recipe.start(folder / "whole", None)
-    expected = result(whole)
-    chosen = steps(whole.state.step) if callable(steps) else steps
-    for step in range(1, whole.state.step) if chosen is None else chosen:
-        assert_same(result(recipe.broken_at(folder / str(step), step)), expected, step)
+    """A run that is interrupted after each of ``steps`` (all by default; or a function of their number) ends as an uninterrupted one."""
+    uninterrupted = recipe.start(folder / "uninterrupted", None)
+    expected = result(uninterrupted)
+    chosen = steps(uninterrupted.state.step) if callable(steps) else steps
+    for step in range(1, uninterrupted.state.step) if chosen is None else chosen:
+        assert_same(result(recipe.interrupted_at(folder / str(step), step)), expected, step)
         saved = torch.load(folder / str(step) / "model.pth", weights_only=True)
         assert zoo.same(saved, expected["weights"]), step
     return expected

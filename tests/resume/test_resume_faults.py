@@ -1,4 +1,4 @@
-"""A save that fails leaves the one before; a damaged one is named and refused; nothing that is read runs code."""
+"""A save that fails leaves the one before; a damaged one is named and refused; reading never runs code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 import zoo
 from hypothesis import given
 from hypothesis import strategies as st
-from resuming import BreakAt, Broken, Recipe, assert_same, result
+from resuming import InterruptAt, Interrupted, Recipe, assert_same, result
 
 from torch_rechub.basic.callback import Callback, Checkpoint
 from torch_rechub.storage import files as storage
@@ -31,7 +31,7 @@ from torch_rechub.storage.tree import join_tree, split_tree
 STATE = {"w": torch.arange(2000.0), "step": 3, "names": ("a", 1)}
 FILES = ("tensors.safetensors", "state.json", "manifest.json")
 
-#: Every call by which the system may refuse, where it is looked up.
+#: Every system call that may fail in a save, by the module that looks it up.
 CALLS = [
     (Path, "mkdir"),
     (Path, "touch"),
@@ -44,9 +44,9 @@ CALLS = [
 ]
 
 
-def failing(monkeypatch, place, name, n, error):
+def failing(monkeypatch, module, name, n, error):
     """The n-th call from now raises; the calls are counted."""
-    real, seen = getattr(place, name), []
+    real, seen = getattr(module, name), []
 
     def call(*arguments, **options):
         seen.append(arguments)
@@ -54,7 +54,7 @@ def failing(monkeypatch, place, name, n, error):
             raise error
         return real(*arguments, **options)
 
-    monkeypatch.setattr(place, name, call)
+    monkeypatch.setattr(module, name, call)
     return seen
 
 
@@ -66,48 +66,48 @@ def error_of(function):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
-@pytest.mark.parametrize(("place", "name"), CALLS, ids=[f"{place.__name__}.{name}" for place, name in CALLS])
-def test_every_call_of_a_save_may_fail(place, name, code, tmp_path, monkeypatch, real_disk):
-    """Each call made to fail in turn: OSError with the reason and a file's name, the older save is whole, nothing else is believed."""
+@pytest.mark.parametrize(("module", "name"), CALLS, ids=[f"{module.__name__}.{name}" for module, name in CALLS])
+def test_every_call_of_a_save_may_fail(module, name, code, tmp_path, monkeypatch, real_disk):
+    """Where any call of a save fails, OSError names the reason and a file, and the older save is complete."""
     saves = SaveFolder(tmp_path)
     saves.write(STATE, {"run": "a"})
     with monkeypatch.context() as patch:
-        calls = failing(patch, place, name, 0, None)
+        calls = failing(patch, module, name, 0, None)
         saves.write(STATE, {"run": "a"})
     assert calls
     for n in range(1, len(calls) + 1):
         with monkeypatch.context() as patch:
-            failing(patch, place, name, n, OSError(code, os.strerror(code)))
+            failing(patch, module, name, n, OSError(code, os.strerror(code)))
             raised = error_of(lambda: saves.write(STATE, {"run": "a"}))
-        if raised is None:  # some systems let nobody open or flush a folder: that alone is let go
+        if raised is None:  # some systems cannot open or flush a folder, so that this error alone is ignored
             assert code == errno.EACCES
             assert name in ("open", "fsync")
         else:
             assert raised.errno == code
             assert os.strerror(code) in str(raised)
             assert str(tmp_path) in str(raised.filename)
-        assert_whole(saves)
+        assert_complete(saves)
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def assert_whole(saves):
-    """Every save that has a name is good, and there is one."""
+def assert_complete(saves):
+    """There is a save, and every save that has a name can be read."""
     assert saves.names()
     for name in saves.names():
-        found = saves.read(name)
-        assert torch.equal(found["w"], STATE["w"])
-        assert found["names"] == ("a", 1)
+        state = saves.read(name)
+        assert torch.equal(state["w"], STATE["w"])
+        assert state["names"] == ("a", 1)
 
 
 @pytest.mark.parametrize("room", [0, 10, 500])
 @pytest.mark.parametrize("file", ["state.json", "manifest.json"])
 def test_a_short_write_leaves_the_older_save(file, room, tmp_path, monkeypatch):
-    """A disk that takes some bytes of a file and no more is reported, and the older save is whole."""
+    """A disk that writes a part of a file only is reported, and the older save is complete."""
     saves = SaveFolder(tmp_path)
     saves.write(STATE, {})
     real = builtins.open
 
-    class Full:
+    class FullDisk:
         def __init__(self, inner):
             self.inner = inner
 
@@ -122,15 +122,15 @@ def test_a_short_write_leaves_the_older_save(file, room, tmp_path, monkeypatch):
             self.inner.close()
 
     def opened(path, mode="r", *arguments, **options):
-        found = real(path, mode, *arguments, **options)
-        return Full(found) if "w" in mode and file in str(path) else found
+        opened_file = real(path, mode, *arguments, **options)
+        return FullDisk(opened_file) if "w" in mode and file in str(path) else opened_file
 
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "open", opened)
         with pytest.raises(OSError, match=r"No space left on device.*Older saves are intact"):
             saves.write(STATE, {})
     assert saves.names() == ["save-00000001"]
-    assert_whole(saves)
+    assert_complete(saves)
 
 
 @pytest.fixture
@@ -145,15 +145,15 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_really_full(small_disk):
-    """The reason is the system's, the older save is whole, and saving works again when there is room."""
+def test_a_full_disk_leaves_the_older_save(small_disk):
+    """The error gives the system's reason, the older save is complete, and saving works again when there is space."""
     saves = SaveFolder(small_disk)
     saves.write(STATE, {})
     (small_disk / "filler").write_bytes(bytes(800_000))
     with pytest.raises(OSError, match=r"No space left on device.*Older saves are intact") as raised:
         saves.write({**STATE, "large": torch.zeros(100_000)}, {})
     assert raised.value.errno == errno.ENOSPC
-    assert_whole(saves)
+    assert_complete(saves)
     with pytest.raises(OSError, match=r"No space left on device.*model\.pth"):
         storage.save_weights(small_disk / "model.pth", {"w": torch.zeros(100_000)})
     with pytest.raises(OSError, match=r"No space left on device.*model\.safetensors"):
@@ -161,13 +161,13 @@ def test_a_disk_that_is_really_full(small_disk):
     (small_disk / "filler").unlink()
     assert sorted(entry.name for entry in small_disk.iterdir()) == ["save-00000001"]
     saves.write({**STATE, "large": torch.zeros(100_000)}, {})
-    assert_whole(saves)
+    assert_complete(saves)
 
 
-def test_a_run_whose_disk_fills_up_goes_on_later(tmp_path, monkeypatch):
-    """The run breaks off with the reason; with room again it goes on from the save before, bit for bit."""
+def test_a_run_whose_disk_was_full_resumes(tmp_path, monkeypatch):
+    """The run ends with the reason, and with space again it resumes from the save before, bit for bit."""
     recipe = Recipe()
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
 
     class Fills(Callback):
         part_of_run = False
@@ -188,7 +188,7 @@ def test_a_run_whose_disk_fills_up_goes_on_later(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_damaged_file_is_named_and_the_save_before_is_used(file, tmp_path, caplog):
-    """A bit flipped anywhere, a file cut short, emptied or gone: refused by its name."""
+    """A file with a flipped bit, cut short, emptied or removed is refused by its name, and the save before is used."""
     saves = SaveFolder(tmp_path)
     saves.write({**STATE, "step": 2}, {"run": "a"})
     path = tmp_path / saves.write(STATE, {"run": "a"}) / file
@@ -210,10 +210,10 @@ def test_a_damaged_file_is_named_and_the_save_before_is_used(file, tmp_path, cap
 
 
 def test_when_every_save_is_damaged_each_is_named(tmp_path):
-    """There is no silent new start: the error names the files."""
+    """Where every save is damaged, an error names the files, and no new run begins."""
     recipe = Recipe(every=1)
-    with pytest.raises(Broken):
-        recipe.start(tmp_path, None, BreakAt(2))
+    with pytest.raises(Interrupted):
+        recipe.start(tmp_path, None, InterruptAt(2))
     saves = SaveFolder(tmp_path / "resume")
     for name in saves.names():
         (saves.folder / name / "state.json").write_text("{}")
@@ -223,8 +223,8 @@ def test_when_every_save_is_damaged_each_is_named(tmp_path):
     assert recipe.start(tmp_path, "auto").state.step == 8
 
 
-class Malice:
-    """What a pickle can do."""
+class MaliciousPickle:
+    """A pickle that would run code."""
 
     def __init__(self, path):
         self.path = path
@@ -235,11 +235,11 @@ class Malice:
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_malicious_pickle_is_never_executed(file, tmp_path):
-    """Put in place of any file, with a digest that fits, it is refused or an error, and does nothing; as model.pth neither."""
+    """A pickle in place of any file, with a correct digest, is refused or an error and is not executed."""
     recipe, did = Recipe(every=1), tmp_path / "did"
-    with pytest.raises(Broken):
-        recipe.start(tmp_path, None, BreakAt(2))
-    payload = pickle.dumps(Malice(did), protocol=2)
+    with pytest.raises(Interrupted):
+        recipe.start(tmp_path, None, InterruptAt(2))
+    payload = pickle.dumps(MaliciousPickle(did), protocol=2)
     (tmp_path / "model.pth").write_bytes(payload)
     folder = tmp_path / "resume"
     save = folder / SaveFolder(folder).names()[-1]
@@ -264,16 +264,16 @@ trees = st.recursive(
 
 
 @given(trees)
-def test_a_tree_comes_back_as_it_was(tree):
-    """Tuples, integer keys, infinities and keys that look like our own tags survive JSON."""
+def test_a_tree_survives_a_round_trip(tree):
+    """Tuples, integer keys, infinities and keys that look like our tags are read as they were written."""
     plain, tensors = split_tree(tree)
-    found = join_tree(json.loads(json.dumps(plain)), tensors)
-    assert found == tree
-    assert repr(found) == repr(tree)
+    joined = join_tree(json.loads(json.dumps(plain)), tensors)
+    assert joined == tree
+    assert repr(joined) == repr(tree)
 
 
-def test_tensors_of_every_layout_come_back(tmp_path):
-    """Views, transposed and empty tensors, one tensor in two places, arrays, counters and every common type."""
+def test_tensors_of_every_layout_survive_a_round_trip(tmp_path):
+    """Views, transposed, empty and shared tensors, arrays, counters and all common dtypes are read as they were written."""
     base = torch.arange(12.0).reshape(3, 4)
     tree = {
         "all": base,
@@ -289,21 +289,21 @@ def test_tensors_of_every_layout_come_back(tmp_path):
         "ordered": OrderedDict(b=1, a=2),
     }
     saves = SaveFolder(tmp_path)
-    found = saves.read(saves.write(tree, {}))
-    assert found.keys() == tree.keys()
+    state = saves.read(saves.write(tree, {}))
+    assert state.keys() == tree.keys()
     for name in ("all", "view", "column", "turned", "empty", "again", "scalar"):
-        assert torch.equal(found[name], tree[name])
-    assert [kept.dtype for kept in found["types"]] == [kept.dtype for kept in tree["types"]]
-    assert found["array"].tolist() == [0, 1, 2]
-    assert type(found["counter"]) is Counter
-    assert list(found["ordered"].items()) == [("b", 1), ("a", 2)]
+        assert torch.equal(state[name], tree[name])
+    assert [tensor.dtype for tensor in state["types"]] == [tensor.dtype for tensor in tree["types"]]
+    assert state["array"].tolist() == [0, 1, 2]
+    assert type(state["counter"]) is Counter
+    assert list(state["ordered"].items()) == [("b", 1), ("a", 2)]
     with pytest.raises(TypeError, match=r"state\['x'\]\[0\] cannot be saved: it is a object"):
         saves.write({"x": [object()]}, {})
     assert saves.names() == ["save-00000001"]
 
 
 def test_an_error_in_the_background_is_raised_and_the_thread_is_gone(tmp_path, monkeypatch):
-    """What a save in its own thread meets is raised at the next save or at the end, and the saves before are whole."""
+    """An error of the saving thread is raised at the next save or at the end, and the earlier saves are complete."""
     import threading
 
     def full(*arguments):
@@ -324,8 +324,8 @@ def test_an_error_in_the_background_is_raised_and_the_thread_is_gone(tmp_path, m
     assert SaveFolder(tmp_path / "resume").newest() is not None
 
 
-def test_the_next_work_waits_for_the_one_before():
-    """There is never more than one at a time, and they come in order."""
+def test_background_work_runs_one_at_a_time_in_order():
+    """The background writer never does two pieces of work at once, and does them in order."""
     import threading
 
     order, go = [], threading.Event()

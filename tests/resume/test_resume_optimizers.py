@@ -1,11 +1,11 @@
-"""A run that is broken off at any step and gone on with ends bit for bit as one never broken off, whatever the optimizer."""
+"""A run that is interrupted at any step and resumed ends bit for bit as an uninterrupted one, with every optimizer."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 import zoo
-from resuming import BreakAt, Broken, Recipe, assert_resumes
+from resuming import InterruptAt, Interrupted, Recipe, assert_resumes
 from torch.optim import lr_scheduler
 
 from torch_rechub import optim
@@ -31,40 +31,40 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_resume_at_every_step_of_every_optimizer(name, tmp_path):
-    """Weights, optimizer state, history, decisions and random states are the same, at each of the steps, with lagging rows."""
+    """Resumed after any step, with lagging rows, a run has the same weights, optimizer state, history and random states."""
     optimizer_fn, params = OPTIMIZERS[name]
     recipe = Recipe(lambda: zoo.model(dims=[4]), lambda: zoo.loaders(48, n_val=24), optimizer_fn=optimizer_fn, optimizer_params=params)
     assert_resumes(recipe, tmp_path)
 
 
 def test_every_optimizer_has_a_recipe():
-    """A public optimizer that is added is resumed here, or fails."""
+    """Every public optimizer has a recipe in this file."""
     public = {name for name in optim.__all__ if isinstance(getattr(optim, name), type)} - {"RowOptimizer"}
     assert public <= {fn.__name__ for fn, _ in OPTIMIZERS.values() if fn.__module__.startswith("torch_rechub")}
 
 
 @pytest.mark.parametrize("kernels", ["torch", "numba"])
-def test_resume_under_either_kernels(kernels, tmp_path):
-    """The same under the plain kernels and under the compiled ones."""
+def test_resume_with_either_kernels(kernels, tmp_path):
+    """A run with the plain kernels and one with the compiled kernels resume bit for bit."""
     with use_kernels(kernels):
         assert_resumes(Recipe(lambda: zoo.model(dims=[4])), tmp_path, steps=(1, 3, 6))
 
 
-def test_resume_under_other_kernels_is_allowed(tmp_path):
-    """Saved under the compiled kernels and gone on with under the plain ones, the run ends at the same weights, to rounding."""
+def test_resume_with_other_kernels_is_allowed(tmp_path):
+    """A run saved with the compiled kernels and resumed with the plain ones has the same weights, to rounding."""
     recipe = Recipe(lambda: zoo.model(dims=[4]), optimizer_fn=optim.Adagrad, optimizer_params={"lr": 0.01})
     with use_kernels("numba"):
-        whole = recipe.start(tmp_path / "whole", None)
-        with pytest.raises(Broken):
-            recipe.start(tmp_path / "a", None, BreakAt(3))
+        uninterrupted = recipe.start(tmp_path / "uninterrupted", None)
+        with pytest.raises(Interrupted):
+            recipe.start(tmp_path / "a", None, InterruptAt(3))
     with use_kernels("torch"):
         other = recipe.start(tmp_path / "a", "auto")
-    for name, value in whole.model.state_dict().items():
+    for name, value in uninterrupted.model.state_dict().items():
         torch.testing.assert_close(other.model.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
-def test_resume_with_rates_that_change_the_short_form(tmp_path):
-    """A cycling beta1 makes the row optimizer start its running sums anew; a run that goes on does it at the same step."""
+def test_resume_with_betas_that_change(tmp_path):
+    """A cycling beta1 makes the row optimizer restart its running sums, in a resumed run at the same step."""
     recipe = Recipe(
         lambda: zoo.model(dims=[]),
         scheduler_fn=lr_scheduler.OneCycleLR,

@@ -1,4 +1,4 @@
-"""A run goes on only as the same run: what differs is named and nothing is changed; what may differ is logged."""
+"""Only the same run resumes: a difference is named and changes nothing, and a permitted one is logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from resuming import BreakAt, Broken, Recipe, assert_same, result
+from resuming import InterruptAt, Interrupted, Recipe, assert_same, result
 
 from torch_rechub.basic.callback import EMA
 from torch_rechub.data import DataGenerator
@@ -67,7 +67,7 @@ REFUSED = {
     "penalty": ({"regularization_params": {"dense_l2": 0.1}}, r"regularization was \[0.*\] and is \[.*0\.1\]"),
     "accumulation": ({"accumulate": 2}, r"accumulate was 1 and is 2"),
     "clipping": ({"clip_norm": 1.0}, r"clip_norm was None and is 1\.0"),
-    "checks": ({"val_every": 2}, r"val_every was None and is 2"),
+    "validations": ({"val_every": 2}, r"val_every was None and is 2"),
     "metrics": ({"metrics": ["logloss"]}, r"metrics was .* monitor was 'auc' and is 'logloss'"),
     "schedule": ({"scheduler_fn": torch.optim.lr_scheduler.ExponentialLR, "scheduler_params": {"gamma": 0.5}}, r"schedule was None and is"),
     "callbacks": ({"callbacks": lambda: [EMA(0.9)]}, r"callbacks was .* and is .*'EMA'"),
@@ -75,67 +75,67 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory):
-    """A run that was broken off after step 3."""
-    folder = tmp_path_factory.mktemp("broken")
-    with pytest.raises(Broken):
-        Recipe().start(folder, None, BreakAt(3))
+def interrupted_run(tmp_path_factory):
+    """A run that was interrupted after step 3."""
+    folder = tmp_path_factory.mktemp("interrupted_run")
+    with pytest.raises(Interrupted):
+        Recipe().start(folder, None, InterruptAt(3))
     return folder
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_another_run_is_refused_and_named(name, broken, tmp_path):
-    """The error says what differs; model, optimizer, loader, random states and the saves are as they were."""
+def test_another_run_is_refused_and_named(name, interrupted_run, tmp_path):
+    """The error names what differs, and model, optimizer, loader, random states and the saves are unchanged."""
     changes, message = REFUSED[name]
-    folder = shutil.copytree(broken, tmp_path / "run")
+    folder = shutil.copytree(interrupted_run, tmp_path / "run")
     recipe = Recipe(**changes)
-    kept = []
+    attempts = []
 
-    class Keep(zoo.Watch):
+    class StoresStates(zoo.Watch):
         part_of_run = False
 
         def on_fit_begin(self, trainer):
             state = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
-            kept.append((trainer, zoo.copy_of(trainer.model.state_dict()), state))
+            attempts.append((trainer, zoo.copy_of(trainer.model.state_dict()), state))
 
     with pytest.raises(ValueError, match=f"The saved run is another one: .*{message}"):
-        recipe.start(folder, "auto", Keep())
-    trainer, weights, state = kept[0]
+        recipe.start(folder, "auto", StoresStates())
+    trainer, weights, state = attempts[0]
     assert zoo.same(trainer.model.state_dict(), weights)
     assert trainer.state.step == 0
     assert torch.equal(torch.get_rng_state(), state[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == state[1:]
-    assert SaveFolder(folder / "resume").names() == SaveFolder(broken / "resume").names()
+    assert SaveFolder(folder / "resume").names() == SaveFolder(interrupted_run / "resume").names()
 
 
-def test_another_criterion_is_refused(broken, tmp_path):
-    """Also one that differs in a setting that it does not show; the same one made anew is none."""
+def test_another_criterion_is_refused(interrupted_run, tmp_path):
+    """A criterion that differs in a setting outside its repr is refused, and an equal new instance is accepted."""
 
-    def go_on(folder, criterion, resume="auto"):
+    def resume_with(folder, criterion, resume="auto"):
         trainer = zoo.trainer(model_path=folder, callbacks=[])
         trainer.criterion = criterion
         return trainer.fit(*zoo.loaders(), resume=resume)
 
     with pytest.raises(ValueError, match="criterion"):
-        go_on(shutil.copytree(broken, tmp_path / "run"), torch.nn.MSELoss())
-    go_on(tmp_path / "own", torch.nn.SmoothL1Loss(beta=0.5))
-    assert go_on(tmp_path / "own", torch.nn.SmoothL1Loss(beta=0.5)) is not None
+        resume_with(shutil.copytree(interrupted_run, tmp_path / "run"), torch.nn.MSELoss())
+    resume_with(tmp_path / "criterion", torch.nn.SmoothL1Loss(beta=0.5))
+    assert resume_with(tmp_path / "criterion", torch.nn.SmoothL1Loss(beta=0.5)) is not None
     with pytest.raises(ValueError, match=r"criterion: beta was 0\.5 and is 0\.7"):
-        go_on(tmp_path / "own", torch.nn.SmoothL1Loss(beta=0.7))
+        resume_with(tmp_path / "criterion", torch.nn.SmoothL1Loss(beta=0.7))
 
 
-def test_a_refused_run_keeps_the_loaders_own_seed(broken):
-    """A seed that was drawn is taken over only by a run that goes on."""
+def test_a_refused_run_keeps_the_seed_of_the_loader(interrupted_run):
+    """Only a run that resumes takes the saved seed of a loader that drew its own."""
     x, x_val = zoo.columns(80), zoo.columns(40, seed=7)
     train, val, _ = DataGenerator(x, zoo.labels(x)).generate_dataloader(x_val, zoo.labels(x_val, 7), batch_size=16)
     seed = train.seed
     with pytest.raises(ValueError, match="rows was 64 and is 80"):
-        Recipe(loaders=lambda: (train, val)).start(broken, "auto")
+        Recipe(loaders=lambda: (train, val)).start(interrupted_run, "auto")
     assert train.seed == seed
 
 
 def test_functions_are_compared_by_their_names(tmp_path):
-    """A criterion or an optimizer that is a function, or a partial, is the same in another process, at another address."""
+    """A criterion or an optimizer that is a function or a partial is the same in another process, at another address."""
 
     def start(resume):
         def loss(scores, y):
@@ -158,30 +158,30 @@ def test_a_cycle_made_for_another_number_of_steps_is_refused(tmp_path):
         recipe.start(tmp_path, "auto", n_epoch=3)
 
 
-def test_what_may_differ_is_logged(broken, tmp_path, caplog):
-    """A moved folder, another number of threads, other kernels and another patience do not stop a run from going on."""
-    expected = result(Recipe().start(tmp_path / "whole", None))
+def test_permitted_differences_are_logged(interrupted_run, tmp_path, caplog):
+    """A run resumes in a moved folder, with other threads, other kernels and another patience, and the log says so."""
+    expected = result(Recipe().start(tmp_path / "uninterrupted", None))
     caplog.set_level("INFO", "torch_rechub")
-    assert_same(result(Recipe().start(shutil.copytree(broken, tmp_path / "moved"), "auto")), expected)
+    assert_same(result(Recipe().start(shutil.copytree(interrupted_run, tmp_path / "moved"), "auto")), expected)
     assert "resuming with another model_path: " in caplog.text
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        assert Recipe().start(shutil.copytree(broken, tmp_path / "threads"), "auto").state.step == 8
+        assert Recipe().start(shutil.copytree(interrupted_run, tmp_path / "threads"), "auto").state.step == 8
     finally:
         torch.set_num_threads(threads)
     assert f"resuming with another threads: {threads + 1}, it was {threads}" in caplog.text
     with use_kernels("torch"):
-        assert Recipe().start(shutil.copytree(broken, tmp_path / "kernels"), "auto", earlystop_patience=4).state.step == 8
+        assert Recipe().start(shutil.copytree(interrupted_run, tmp_path / "kernels"), "auto", earlystop_patience=4).state.step == 8
     assert "resuming with another patience: 4, it was 10" in caplog.text
 
 
-def test_resume_names_a_folder(broken, tmp_path):
-    """The run's folder or the saves' own; one that holds none is an error, and so is a word that is none."""
-    expected = result(Recipe().start(tmp_path / "whole", None))
-    for place in (broken, broken / "resume", str(broken)):
+def test_resume_names_a_folder(interrupted_run, tmp_path):
+    """resume= accepts the run's folder or that of the saves; a folder without saves and an unknown word are errors."""
+    expected = result(Recipe().start(tmp_path / "uninterrupted", None))
+    for path in (interrupted_run, interrupted_run / "resume", str(interrupted_run)):
         folder = tmp_path / f"here-{len(list(tmp_path.iterdir()))}"
-        assert_same(result(Recipe().start(folder, place)), expected)
+        assert_same(result(Recipe().start(folder, path)), expected)
         assert zoo.same(torch.load(folder / "model.pth", weights_only=True), expected["weights"])
     with pytest.raises(FileNotFoundError, match="there is no save in this folder"):
         Recipe().start(tmp_path / "new", tmp_path / "nowhere")

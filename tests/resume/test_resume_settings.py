@@ -1,4 +1,4 @@
-"""A run that is gone on with ends bit for bit as one never broken off, whatever it is made of besides the optimizer."""
+"""A run that is interrupted and resumed ends bit for bit as an uninterrupted one, with every setting besides the optimizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from resuming import BreakAt, Broken, Recipe, assert_resumes, assert_same, result
+from resuming import InterruptAt, Interrupted, Recipe, assert_resumes, assert_same, result
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -27,12 +27,12 @@ LINEAR = {"make": lambda: zoo.model(dims=[4])}
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_resume_at_three_steps_of_every_scheduler(name, tmp_path):
-    """The schedule goes on where it stood: in an epoch, at its end, and in the next one."""
+    """Every schedule resumes within an epoch, at its end, and in the next one."""
     scheduler_fn, params, _ = SCHEDULERS[name]
     assert_resumes(Recipe(**LINEAR, scheduler_fn=scheduler_fn, scheduler_params=params, n_epoch=3), tmp_path, steps=(1, 4, 10))
 
 
-#: What a run may be made of; each pair is tried together.
+#: Settings of a run; every pair of them is tested together.
 SETTINGS = {
     "dropout": {"make": lambda: zoo.model(dropout=0.5)},
     "accumulate": {"accumulate": 2, "every": 1},
@@ -46,11 +46,11 @@ SETTINGS = {
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(SETTINGS, 2)))
 def test_resume_with_every_pair_of_settings(one, other, tmp_path):
-    """Dropout, accumulation, checks within the epoch, clipping, penalties, weighted rows and early stopping, two at a time."""
+    """A run resumes bit for bit with every pair of the settings."""
     assert_resumes(Recipe(**(SETTINGS[one] | SETTINGS[other])), tmp_path, steps=lambda n: {1, n // 2, n - 1})
 
 
-#: Callbacks with a state of their own.
+#: Callbacks that have a state.
 CALLBACKS = {
     "EMA": lambda: [EMA(0.9)],
     "SWA": lambda: [SWA(1)],
@@ -65,17 +65,17 @@ CALLBACKS = {
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_resume_with_every_callback_that_has_a_state(name, tmp_path):
-    """Averages, warm-ups, guards and references of significance go on where they stood."""
+    """A run resumes bit for bit with averages, warm-ups, guards and references of significance."""
     assert_resumes(Recipe(**LINEAR, callbacks=CALLBACKS[name], n_epoch=3, val_every=2), tmp_path, steps=(1, 2, 5, 8, 9))
 
 
 def test_resume_without_validation(tmp_path):
-    """Without a check the last weights are the result, and the history has one record an epoch."""
+    """Without validation a run resumes bit for bit, and its history has one record an epoch."""
     assert_resumes(Recipe(loaders=lambda: (zoo.loaders()[0],)), tmp_path)
 
 
 def test_resume_with_workers(tmp_path):
-    """Batches cut by other processes are the same batches."""
+    """A run whose batches are made by worker processes resumes bit for bit."""
 
     def loaders():
         x, x_val = zoo.columns(48), zoo.columns(24, seed=7)
@@ -87,22 +87,22 @@ def test_resume_with_workers(tmp_path):
 
 
 def test_resume_with_a_seed_that_was_drawn(tmp_path):
-    """Where nobody chose the loader's seed the saved run's is taken, also by the third part of a run."""
+    """Where the loader drew its own seed, the saved seed is used, also in the third part of a run."""
 
     def loaders():
         x, x_val = zoo.columns(), zoo.columns(40, seed=7)
         return DataGenerator(x, zoo.labels(x)).generate_dataloader(x_val, zoo.labels(x_val, 7), batch_size=16)[:2]
 
     recipe = Recipe(loaders=loaders)
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
     for seed, resume, step in ((1, None, 2), (50, "auto", 3), (60, "auto", 5)):
-        with pytest.raises(Broken):
-            recipe.start(tmp_path / "parts", resume, BreakAt(step), seed=seed)
+        with pytest.raises(Interrupted):
+            recipe.start(tmp_path / "parts", resume, InterruptAt(step), seed=seed)
     assert_same(result(recipe.start(tmp_path / "parts", "auto", seed=70)), expected)
 
 
 class Noisy(Dataset):
-    """Rows with noise drawn anew at each look, from all three random states."""
+    """Rows with noise that each access draws anew, from all three random states."""
 
     def __len__(self):
         return 40
@@ -144,7 +144,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_resume_with_a_foreign_loader(name, tmp_path):
-    """Torch's own loaders are drawn again from the epoch's start, whatever they draw from; what training draws is not disturbed."""
+    """torch's own loaders are read again from the epoch's start, and random numbers of training are not disturbed."""
 
     def make():
         torch.manual_seed(0)
@@ -155,7 +155,7 @@ def test_resume_with_a_foreign_loader(name, tmp_path):
 
 
 def test_foreign_epochs_are_shuffled_differently(tmp_path):
-    """Reading ahead and remembering random states leaves a foreign loader's orders new each epoch, as torch alone would draw them."""
+    """A foreign loader has the order that torch alone would draw, which differs from epoch to epoch."""
     seen = []
 
     class Seen(OneFeature):
@@ -172,7 +172,7 @@ def test_foreign_epochs_are_shuffled_differently(tmp_path):
 
 
 def test_resume_with_everything_at_once_and_twice(tmp_path):
-    """A run broken off twice, with dropout, accumulation, checks within the epoch, a schedule, weights and averages."""
+    """A run with all settings together that is interrupted twice resumes bit for bit."""
     recipe = Recipe(
         make=lambda: zoo.model(dropout=0.5),
         accumulate=3,
@@ -183,29 +183,29 @@ def test_resume_with_everything_at_once_and_twice(tmp_path):
         scheduler_params={"T_max": 4},
         n_epoch=3,
     )
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
     for resume, step, seed in ((None, 2, 1), ("auto", 4, 50), ("auto", 5, 60)):
-        with pytest.raises(Broken):
-            recipe.start(tmp_path / "parts", resume, BreakAt(step), seed=seed)
+        with pytest.raises(Interrupted):
+            recipe.start(tmp_path / "parts", resume, InterruptAt(step), seed=seed)
     assert_same(result(recipe.start(tmp_path / "parts", "auto", seed=99)), expected)
 
 
-def test_a_stop_that_falls_on_the_save(tmp_path):
-    """Early stopping decided in the check before a save is known to the run that goes on: it makes no further step."""
+def test_a_stop_decided_before_a_save_is_kept(tmp_path):
+    """A run whose stopper decided to stop in the validation before the save makes no further step when it is resumed."""
     recipe = Recipe(callbacks=lambda: [EarlyStopper(1, min_delta=0.9)], n_epoch=5)
-    whole = recipe.start(tmp_path, None)
-    assert whole.history.stop_reason is not None
+    uninterrupted = recipe.start(tmp_path, None)
+    assert uninterrupted.history.stop_reason is not None
     again = recipe.start(tmp_path, "auto", seed=9)
-    assert again.state.step == whole.state.step == 8
-    assert_same({**result(again), **{k: result(whole)[k] for k in ("torch", "numpy", "python")}}, result(whole))
+    assert again.state.step == uninterrupted.state.step == 8
+    assert_same({**result(again), **{k: result(uninterrupted)[k] for k in ("torch", "numpy", "python")}}, result(uninterrupted))
 
 
-def test_an_ended_run_returns_at_once_and_goes_on_when_epochs_are_added(tmp_path, caplog):
-    """The history and the best weights are there without a step; a raised n_epoch goes on as if it had been so from the start."""
+def test_an_ended_run_returns_at_once_and_continues_with_more_epochs(tmp_path, caplog):
+    """An ended run returns its history and best weights without a step, and a larger n_epoch continues it."""
     recipe = Recipe()
     expected = result(recipe.start(tmp_path / "five", None, n_epoch=5))
     short = recipe.start(tmp_path / "short", None, n_epoch=3)
-    again = recipe.start(tmp_path / "short", "auto", BreakAt(0), BreakAt(12), n_epoch=3, seed=9)
+    again = recipe.start(tmp_path / "short", "auto", InterruptAt(0), InterruptAt(12), n_epoch=3, seed=9)
     assert zoo.same(again.model.state_dict(), short.model.state_dict())
     assert repr(again.history.records) == repr(short.history.records)
     caplog.set_level("INFO", "torch_rechub")
@@ -214,13 +214,13 @@ def test_an_ended_run_returns_at_once_and_goes_on_when_epochs_are_added(tmp_path
     assert "resuming with another n_epoch: 5, it was 3" in caplog.text
 
 
-def test_a_request_for_a_check_survives_the_save(tmp_path):
-    """A check that was asked for at the end of an epoch is made after the next step, also by the run that goes on."""
+def test_a_request_for_a_validation_survives_the_save(tmp_path):
+    """A validation that was requested at the end of an epoch follows the next step, also in the resumed run."""
 
     class AskAtEnd(zoo.Watch):
         def on_epoch_end(self, trainer):
             trainer.request_validation()
 
-    whole = Recipe(callbacks=lambda: [AskAtEnd()])
-    expected = assert_resumes(whole, tmp_path, steps=(3, 4, 5))
+    uninterrupted = Recipe(callbacks=lambda: [AskAtEnd()])
+    expected = assert_resumes(uninterrupted, tmp_path, steps=(3, 4, 5))
     assert expected["history"].count("'auc'") == 3

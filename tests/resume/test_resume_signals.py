@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and a notice file: the step is finished, the run saved, and it leaves as the signal would have it."""
+"""After SIGINT, SIGTERM or a notice file, the run finishes its step, saves, and leaves with the signal's own exception."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ PHASES = [
 ]
 
 
-def strikes(hook, n, *numbers):
-    """A callback that sends this process signals at the n-th call of a hook."""
+def sends_signal(hook, n, *numbers):
+    """A callback that sends signals to this process at the n-th call of a hook."""
 
-    class Strikes(Callback):
+    class SendsSignals(Callback):
         part_of_run = False
         left = n
 
-    def strike(self, trainer):
+    def send(self, trainer):
         self.left -= 1
         if self.left == 0:
             for number in numbers:
                 os.kill(os.getpid(), number)
 
-    setattr(Strikes, hook, strike)
-    return Strikes()
+    setattr(SendsSignals, hook, send)
+    return SendsSignals()
 
 
 def handlers():
@@ -56,12 +56,12 @@ def handlers():
 @pytest.mark.parametrize("number", LEAVES)
 @pytest.mark.parametrize("hook", PHASES)
 def test_a_signal_in_every_phase_saves_and_leaves(hook, number, tmp_path):
-    """Wherever it comes, the run leaves by the signal's own exception, handlers are put back, and it goes on bit for bit."""
+    """A signal at any hook ends the run with the signal's exception, restores the handlers, and the run resumes bit for bit."""
     recipe = Recipe(make=lambda: zoo.model(dropout=0.3), val_every=2)
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
     before = handlers()
     with pytest.raises(LEAVES[number]) as left:
-        recipe.start(tmp_path / "run", None, GracefulStop(), strikes(hook, 2, number))
+        recipe.start(tmp_path / "run", None, GracefulStop(), sends_signal(hook, 2, number))
     if number == signal.SIGTERM:
         assert left.value.code == 143
     assert handlers() == before
@@ -69,7 +69,7 @@ def test_a_signal_in_every_phase_saves_and_leaves(hook, number, tmp_path):
 
 
 def test_the_history_says_what_stopped_the_run(tmp_path):
-    """The reason is that of the signal; after going on it is that of the whole run."""
+    """The history gives the signal as the stop reason, and after resuming the reason of the complete run."""
     recipe = Recipe()
     trainers = []
 
@@ -80,14 +80,14 @@ def test_the_history_says_what_stopped_the_run(tmp_path):
             trainers.append(trainer)
 
     with pytest.raises(KeyboardInterrupt):
-        recipe.start(tmp_path, None, Keep(), strikes("on_batch_end", 2, signal.SIGINT))
+        recipe.start(tmp_path, None, Keep(), sends_signal("on_batch_end", 2, signal.SIGINT))
     assert trainers[0].history.stop_reason == "stopped by SIGINT"
     assert trainers[0].state.step == 2
     assert recipe.start(tmp_path, "auto").history.stop_reason is None
 
 
-class Blocks:
-    """A loader that waits for a batch until a signal comes, and would wait for ever."""
+class WaitingLoader:
+    """A loader that waits for a batch until a signal comes, and otherwise without end."""
 
     def __init__(self, loader, at, number):
         self.loader, self.at, self.number = loader, at, number
@@ -100,20 +100,20 @@ class Blocks:
             if i == self.at and self.number is not None:
                 os.kill(os.getpid(), self.number)
                 threading.Event().wait(60)
-                raise AssertionError("nobody left the wait")
+                raise AssertionError("the wait was not left")
             yield batch
 
 
 @pytest.mark.parametrize("number", LEAVES)
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
 def test_a_signal_while_waiting_for_data(at, number, tmp_path):
-    """The wait is left at once, for the first batch as well; what was drawn half is drawn again."""
+    """A signal ends a wait for data at once, also for the first batch, and the interrupted batch is drawn again."""
 
     def recipe(number):
         train, val = zoo.loaders()
-        return Recipe(make=lambda: zoo.model(dropout=0.3), loaders=lambda: (Blocks(list(train.in_order()), at, number), val))
+        return Recipe(make=lambda: zoo.model(dropout=0.3), loaders=lambda: (WaitingLoader(list(train.in_order()), at, number), val))
 
-    expected = result(recipe(None).start(tmp_path / "whole", None))
+    expected = result(recipe(None).start(tmp_path / "uninterrupted", None))
     with pytest.raises(LEAVES[number]):
         recipe(number).start(tmp_path / "run", None)
     assert_same(result(recipe(None).start(tmp_path / "run", "auto", seed=9)), expected)
@@ -121,7 +121,7 @@ def test_a_signal_while_waiting_for_data(at, number, tmp_path):
 
 @pytest.mark.parametrize("foreign", [False, True])
 def test_a_signal_leaves_no_worker_behind(foreign, tmp_path):
-    """Worker processes are gone when fit has left, although the exception is still at hand; the workers live through the signal."""
+    """Worker processes ignore the signal and have ended when fit has returned, although the exception still exists."""
 
     def loaders():
         x, x_val = zoo.columns(48), zoo.columns(24, seed=7)
@@ -132,16 +132,16 @@ def test_a_signal_leaves_no_worker_behind(foreign, tmp_path):
         return (alike if foreign else train), val
 
     recipe = Recipe(loaders=loaders)
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
     with pytest.raises(SystemExit) as left:
-        recipe.start(tmp_path / "run", None, strikes("on_batch_end", 2, signal.SIGTERM))
+        recipe.start(tmp_path / "run", None, sends_signal("on_batch_end", 2, signal.SIGTERM))
     assert multiprocessing.active_children() == []
     assert left.value.code == 143
     assert_same(result(recipe.start(tmp_path / "run", "auto", seed=9)), expected)
 
 
 def test_an_error_of_the_loader_leaves_no_worker_behind(tmp_path):
-    """Also where the exception comes out of the loader itself and somebody keeps it."""
+    """Worker processes have ended where the loader raises and the exception is kept."""
     dataset = [({"age": float(i), "user": i % 12}, float(i % 2)) for i in range(16)]
     dataset[9] = None
     model = DeepFM([DenseFeature("age")], [zoo.USER], {"dims": [2]})
@@ -152,19 +152,21 @@ def test_an_error_of_the_loader_leaves_no_worker_behind(tmp_path):
 
 @pytest.mark.parametrize("hook", ["on_batch_begin", "on_validation_batch_end", "on_save"])
 def test_a_second_signal_leaves_at_once(hook, tmp_path):
-    """The step is not finished; the saves before are whole and the run goes on from them."""
+    """A second signal ends the run within the step, and it resumes from the save before."""
     recipe = Recipe()
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
     before = handlers()
     with pytest.raises(KeyboardInterrupt):
-        recipe.start(tmp_path / "run", None, strikes(hook, 3 if hook != "on_validation_batch_end" else 2, signal.SIGINT, signal.SIGINT))
+        recipe.start(
+            tmp_path / "run", None, sends_signal(hook, 3 if hook != "on_validation_batch_end" else 2, signal.SIGINT, signal.SIGINT)
+        )
     assert handlers() == before
     assert_same(result(recipe.start(tmp_path / "run", "auto", seed=9)), expected)
 
 
 @pytest.mark.parametrize("hook", ["on_batch_end", "on_validation_batch_end"])
 def test_a_notice_file_stops_the_run(hook, tmp_path):
-    """It saves and leaves with status 75, from a check as well."""
+    """A notice file makes the run save and leave with status 75, also within a validation."""
     notice = tmp_path / "notice"
 
     class Writes(Callback):
@@ -177,7 +179,7 @@ def test_a_notice_file_stops_the_run(hook, tmp_path):
     setattr(Writes, hook, Writes.announce)
     stop = GracefulStop(notice)
     recipe = Recipe()
-    expected = result(recipe.start(tmp_path / "whole", None))
+    expected = result(recipe.start(tmp_path / "uninterrupted", None))
     real, stop._test_notice = stop._test_notice, lambda trainer: (setattr(stop, "_next_test", 0.0), real(trainer))
     with pytest.raises(SystemExit) as left:
         recipe.start(tmp_path / "run", None, Writes(), stop)
@@ -185,35 +187,35 @@ def test_a_notice_file_stops_the_run(hook, tmp_path):
     assert_same(result(recipe.start(tmp_path / "run", "auto", seed=9)), expected)
 
 
-def test_a_run_in_another_thread_takes_no_signals(tmp_path):
-    """It trains without handlers, and to the end."""
+def test_a_run_in_another_thread_installs_no_handlers(tmp_path):
+    """A run in another thread trains to the end without signal handlers."""
     before, seen, done = handlers(), [], []
 
-    class Look(Callback):
+    class StoresHandlers(Callback):
         def on_batch_end(self, trainer):
             seen.append(handlers())
 
-    thread = threading.Thread(target=lambda: done.append(zoo.trainer(callbacks=[Look()]).fit(*zoo.loaders())))
+    thread = threading.Thread(target=lambda: done.append(zoo.trainer(callbacks=[StoresHandlers()]).fit(*zoo.loaders())))
     thread.start()
     thread.join()
     assert len(done[0]) == 3
     assert all(now == before for now in seen)
 
 
-def test_the_users_own_handler_is_left_alone(tmp_path):
-    """Who handles SIGTERM himself gets it, and the run does not stop."""
-    got = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+def test_a_handler_of_the_user_is_kept(tmp_path):
+    """A SIGTERM handler of the user is called, and the run does not stop."""
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     try:
-        trainer = Recipe().start(tmp_path, None, strikes("on_batch_end", 2, signal.SIGTERM))
+        trainer = Recipe().start(tmp_path, None, sends_signal("on_batch_end", 2, signal.SIGTERM))
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert got == [signal.SIGTERM]
+    assert received == [signal.SIGTERM]
     assert trainer.state.step == 8
 
 
-def test_a_signal_while_handlers_are_put_back_leaves_none_behind(tmp_path, monkeypatch):
-    """A signal that comes when one handler is back and the other is not leaves by its own exception, and all are put back."""
+def test_a_signal_while_handlers_are_restored_restores_all(tmp_path, monkeypatch):
+    """A signal that comes between the restoring of two handlers raises its exception, and both are restored."""
     put = signal.signal
     former = put(signal.SIGCHLD, lambda number, frame: None)  # as torch's DataLoader sets one
     before, struck = handlers(), []

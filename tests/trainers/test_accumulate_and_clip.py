@@ -1,4 +1,4 @@
-"""Several batches a step, and the norm of their gradient."""
+"""Several batches a step, penalties on weights, and the norm of the gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zoo
 
 from torch_rechub.basic.callback import Callback
 
-FEW_OPTIMIZERS = [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop]  # rows, rows, and dense
+FEW_OPTIMIZERS = [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop]  # row-wise, row-wise, and dense
 
 
 def close(a, b, **tolerance):
@@ -23,8 +23,8 @@ def ordered(n, batch_size, weight=None):
 
 @pytest.mark.parametrize("optimizer_fn", FEW_OPTIMIZERS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_accumulating_k_batches_is_one_batch_k_times_as_large(optimizer_fn, weighted):
-    """The same weights, also for a last group and a last batch that are smaller, with weighted rows and with a penalty on weights."""
+def test_accumulating_k_batches_equals_one_large_batch(optimizer_fn, weighted):
+    """k batches a step give the weights of one large batch, also with smaller last batches, row weights and penalties."""
     weight = torch.arange(77) % 4 if weighted else None
     options = {
         "n_epoch": 2,
@@ -42,8 +42,8 @@ def test_accumulating_k_batches_is_one_batch_k_times_as_large(optimizer_fn, weig
     close(small.model.state_dict(), large.model.state_dict(), rtol=2e-4, atol=2e-5)
 
 
-def test_a_batch_whose_rows_all_weigh_nothing_changes_nothing():
-    """A batch of weight 0 gives no NaN: alone it has a gradient of 0, in a group it does not count."""
+def test_a_batch_of_weight_zero_changes_nothing():
+    """A batch whose rows all have weight 0 has a gradient of 0, and does not count in a group of batches."""
     x, y = zoo.tensors(16)
     nothing, something = (x, y, torch.zeros(16)), (x, y, torch.ones(16))
     for accumulate, batches in ((1, [nothing]), (2, [nothing, nothing]), (2, [something, nothing])):
@@ -66,8 +66,8 @@ class Norms(Callback):
 
 @pytest.mark.parametrize("optimizer_fn", FEW_OPTIMIZERS)
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_clipping_bounds_the_norm_of_all_gradients_together(optimizer_fn, accumulate):
-    """on_backward_end sees gradients of joint norm clip_norm where they were larger, and untouched ones where they were smaller."""
+def test_clip_norm_bounds_the_joint_norm_of_all_gradients(optimizer_fn, accumulate):
+    """In on_backward_end the gradients have the joint norm clip_norm where it was larger, and are unchanged where it was smaller."""
     free, bound = Norms(), Norms()
     options = {"optimizer_fn": optimizer_fn, "optimizer_params": {"lr": 0.0}, "accumulate": accumulate, "n_epoch": 1}
     zoo.trainer(zoo.plain_model(), callbacks=[free], **options).fit(zoo.loaders()[0])
@@ -78,8 +78,8 @@ def test_clipping_bounds_the_norm_of_all_gradients_together(optimizer_fn, accumu
     assert min(bound.norms) < clip_norm * 0.9999 or accumulate == 2
 
 
-def test_the_penalty_on_weights_enters_the_loss():
-    """regularization_params add l * sum(w) to the recorded loss and to the gradient, batch norm left out."""
+def test_penalties_on_weights_are_part_of_the_loss():
+    """regularization_params add l * sum(w) to the recorded loss and to the gradient, except for batch norm."""
     penalties = {"embedding_l1": 0.1, "embedding_l2": 0.2, "dense_l1": 0.3, "dense_l2": 0.4}
     train, _ = zoo.loaders(batch_size=64)
     losses = {}

@@ -1,4 +1,4 @@
-"""What a trainer is made of: every argument that cannot be meant is refused by its name, before anything trains."""
+"""The arguments of a trainer: each invalid one is refused by its name before training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch_rechub.trainers import CTRTrainer
 
 
 def test_the_first_thirteen_arguments_keep_their_order():
-    """Users of the existing package pass them by position; ours are keyword-only."""
+    """The arguments of the existing package keep their positions, and all others are keyword-only."""
     parameters = list(inspect.signature(CTRTrainer.__init__).parameters.values())[1:]
     by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert by_position == (
@@ -25,7 +25,7 @@ def test_the_first_thirteen_arguments_keep_their_order():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here, so asking for one is no mistake")
 @pytest.mark.parametrize("device", ["cuda:0", "cuda", torch.device("cuda:1")])
-def test_a_gpu_that_is_not_there_is_refused_at_construction(device):
+def test_a_missing_gpu_is_refused_at_construction(device):
     """Without CUDA the message names device="cpu" and device="auto"."""
     with pytest.raises(ValueError, match=r"sees none") as raised:
         zoo.trainer(device=device)
@@ -33,16 +33,16 @@ def test_a_gpu_that_is_not_there_is_refused_at_construction(device):
     assert 'device="auto"' in str(raised.value)
 
 
-def test_a_gpu_beyond_those_there_are_is_refused(monkeypatch):
-    """With one GPU, cuda:3 is refused, and the message says how they are counted."""
+def test_a_gpu_with_too_large_a_number_is_refused(monkeypatch):
+    """With one GPU, cuda:3 is refused, and the message says that GPUs are counted from 0."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="asks for GPU 3, and there are 1, counted from 0"):
         zoo.trainer(device="cuda:3")
 
 
-def test_auto_takes_what_there_is():
-    """device="auto" always works."""
+def test_device_auto_always_works():
+    """device="auto" chooses a device that is available."""
     trainer = zoo.trainer(device="auto", n_epoch=1)
     assert trainer.device.type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     assert len(trainer.fit(*zoo.loaders())) == 1
@@ -78,25 +78,25 @@ def test_auto_takes_what_there_is():
         ("optimizer_params", {"lr": -1.0}, ValueError, "learning rate"),
     ],
 )
-def test_an_argument_that_cannot_be_meant_is_refused(argument, bad, error, said):
-    """The error at construction names what came and what to do."""
+def test_an_invalid_argument_is_refused(argument, bad, error, said):
+    """The error at construction names the argument, its value and the remedy."""
     with pytest.raises(error, match=said):
         zoo.trainer(**{argument: bad})
 
 
 def test_the_model_must_be_a_module():
-    """A class or a function is no model."""
+    """A model that is a class or a function is refused."""
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module; got function"):
         CTRTrainer(zoo.model)
 
 
 def test_scheduler_interval_is_one_of_three():
-    """An unknown interval is refused with the three that there are."""
+    """An unknown interval is refused with the three that are allowed."""
     with pytest.raises(ValueError, match=r"\['step', 'validation', 'epoch'\]; got 'batch'"):
         zoo.trainer(scheduler_fn=torch.optim.lr_scheduler.StepLR, scheduler_params={"step_size": 1}, scheduler_interval="batch")
 
 
-def test_the_defaults_are_those_of_the_page():
+def test_the_defaults_are_the_documented_ones():
     """optimizer_params=None is Adam at 1e-3 without weight decay; patience is 10."""
     trainer = CTRTrainer(zoo.model())
     assert trainer.optimizer.param_groups[0]["lr"] == 1e-3
@@ -105,8 +105,8 @@ def test_the_defaults_are_those_of_the_page():
     assert (trainer.early_stopper.patience, trainer.n_epoch, trainer.model_path) == (10, 10, "./")
 
 
-def test_callbacks_run_in_list_order_with_the_built_in_ones_behind():
-    """The user's first, in their order, then stopper, schedule, checkpoint, loggers, progress and what listens for signals."""
+def test_built_in_callbacks_follow_those_of_the_user():
+    """The callbacks of the user come first, in their order, then stopper, schedule, checkpoint, progress and GracefulStop."""
 
     class Mine(Callback):
         pass
@@ -118,8 +118,8 @@ def test_callbacks_run_in_list_order_with_the_built_in_ones_behind():
     assert [type(callback) for callback in list(trainer.callbacks)[2:]] == [EarlyStopper, LearningRate, Checkpoint, Progress, GracefulStop]
 
 
-def test_an_instance_of_a_built_in_class_takes_its_place():
-    """A user's EarlyStopper, also of a subclass, replaces the trainer's where the trainer's would stand."""
+def test_an_instance_of_a_built_in_class_replaces_the_built_in_one():
+    """An EarlyStopper of the user, also of a subclass, stands in the position of the built-in one."""
 
     class Patient(EarlyStopper):
         pass
@@ -127,17 +127,17 @@ def test_an_instance_of_a_built_in_class_takes_its_place():
     class Mine(Callback):
         pass
 
-    own, mine = Patient(2, monitor="logloss"), Mine()
-    trainer = zoo.trainer(callbacks=[own, mine], earlystop_patience=7)
+    stopper, mine = Patient(2, monitor="logloss"), Mine()
+    trainer = zoo.trainer(callbacks=[stopper, mine], earlystop_patience=7)
     assert [type(callback) for callback in trainer.callbacks] == [Mine, Patient, Checkpoint, GracefulStop]
-    assert trainer.early_stopper is own
+    assert trainer.early_stopper is stopper
     trainer.fit(*zoo.loaders())
-    assert own.mode == "min"
-    assert own.best_auc == min(trainer.history["logloss"])
+    assert stopper.mode == "min"
+    assert stopper.best_auc == min(trainer.history["logloss"])
 
 
 def test_patience_none_never_stops():
-    """earlystop_patience=None runs all epochs and keeps the best weights all the same."""
+    """earlystop_patience=None runs all epochs and restores the best weights."""
     trainer = zoo.trainer(earlystop_patience=None, n_epoch=14)
     trainer.evaluate_fn = zoo.Scripted([0.5] + [0.4] * 13)
     assert len(trainer.fit(*zoo.loaders())) == 14
@@ -146,7 +146,7 @@ def test_patience_none_never_stops():
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "not writable"])
 def test_a_model_path_that_cannot_be_written_is_refused_before_training(tmp_path, kind, monkeypatch):
-    """The error names the folder, and no weight has moved."""
+    """The error names the folder, and no weight has changed."""
     (tmp_path / "file").write_text("mine")
     path = {"file": tmp_path / "file", "below a file": tmp_path / "file" / "deep", "not writable": tmp_path / "locked"}[kind]
     if kind == "not writable":
@@ -165,13 +165,13 @@ def test_a_model_path_that_cannot_be_written_is_refused_before_training(tmp_path
 
 
 def test_the_folder_is_made_before_training(tmp_path):
-    """model_path with folders that do not exist yet is there when the first batch comes."""
+    """model_path and its parent folders exist when the first batch begins."""
     path, seen = tmp_path / "a" / "b", []
 
-    class Look(Callback):
+    class FolderExists(Callback):
         def on_batch_begin(self, trainer):
             seen.append(path.is_dir())
 
-    zoo.trainer(model_path=path, callbacks=[Look()], n_epoch=1).fit(*zoo.loaders())
+    zoo.trainer(model_path=path, callbacks=[FolderExists()], n_epoch=1).fit(*zoo.loaders())
     assert all(seen)
     assert [file.name for file in path.iterdir()] == ["model.pth"]

@@ -1,4 +1,4 @@
-"""The loop in words: the outline says what the loop does."""
+"""describe() gives the loop as an outline in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch_rechub.basic.callback import Callback
 from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP
 
 
-class Own(Callback):
+class TwoHooks(Callback):
     def on_batch_begin(self, trainer): ...
 
     def on_exception(self, trainer): ...
@@ -27,23 +27,23 @@ def depth(text, start):
     return (len(line) - len(line.lstrip())) // 2
 
 
-def test_describe_shows_every_hook_with_those_who_act_there(tmp_path):
-    """Each hook is there once, with the callbacks that override it in the order in which they run, and no other."""
-    trainer = zoo.trainer(callbacks=[Own(), zoo.Watch()], model_path=tmp_path, progress=True)
+def test_describe_shows_every_hook_with_its_callbacks(tmp_path):
+    """Each hook appears once, with exactly the callbacks that override it, in the order in which they run."""
+    trainer = zoo.trainer(callbacks=[TwoHooks(), zoo.Watch()], model_path=tmp_path, progress=True)
     shown = acting(trainer.describe())
     assert set(shown) == {*HOOKS, *STEPS_OF_THE_LOOP}
     for hook, names in shown.items():
         expected = [
-            type(own).__name__ for own in trainer.callbacks if hook in {name for kind in type(own).__mro__[:-2] for name in vars(kind)}
+            type(each).__name__ for each in trainer.callbacks if hook in {name for kind in type(each).__mro__[:-2] for name in vars(kind)}
         ]
         assert names == (expected or ["-"]), hook
-    assert shown["on_batch_begin"] == ["Own", "Progress"]
-    assert "Own" in shown["on_exception"]
+    assert shown["on_batch_begin"] == ["TwoHooks", "Progress"]
+    assert "TwoHooks" in shown["on_exception"]
     assert shown["on_validation_begin"] == ["Watch"]
 
 
 def test_describe_follows_the_loop(tmp_path):
-    """The hooks stand in the outline in the order in which a run meets them first, and are as deep as the loop is."""
+    """The hooks appear in the order in which a run first calls them, indented by the depth of the loop."""
     met = []
 
     def remember(hook):
@@ -59,8 +59,8 @@ def test_describe_follows_the_loop(tmp_path):
     assert depth(text, "on_validation_end") == depth(text, "on_validation_begin") == depth(text, "on_validation_batch_end") - 1
 
 
-def test_describe_says_what_was_asked_for(tmp_path):
-    """Optimizer, schedule and its interval, checks, accumulation, clipping, the monitor and its direction, and the folder are named."""
+def test_describe_names_the_settings(tmp_path):
+    """The outline names optimizer, schedule and interval, validations, accumulation, clipping, monitor, direction and folder."""
     trainer = zoo.trainer(
         scheduler_fn=torch.optim.lr_scheduler.StepLR,
         scheduler_params={"step_size": 1},
@@ -84,14 +84,14 @@ def test_describe_says_what_was_asked_for(tmp_path):
         "3 epochs",
     ):
         assert words in text, words
-    assert all(repr(own) in text for own in trainer.callbacks)
+    assert all(repr(callback) in text for callback in trainer.callbacks)
 
 
 @pytest.mark.parametrize(
     ("val_every", "words"), [(None, "at each epoch's end"), (0.25, "every 0.25 of an epoch"), (1.0, "at each epoch's end")]
 )
-def test_describe_says_when_checks_come(val_every, words):
-    """An epoch's end, a fraction of it, or a number of steps."""
+def test_describe_says_when_validations_run(val_every, words):
+    """The outline says whether validations follow an epoch, a fraction of it, or a number of steps."""
     assert words in zoo.trainer(val_every=val_every).describe()
 
 

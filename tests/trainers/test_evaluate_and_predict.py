@@ -1,4 +1,4 @@
-"""What is measured, by whom, and one probability a row in the loader's row order."""
+"""Validation, evaluate and predict: metrics, criteria, and one probability a row in the loader's row order."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch_rechub.trainers import evaluate
 
 
 def direct(model, x):
-    """The model's probabilities of all rows at once."""
+    """The model's probabilities of all rows, computed at once."""
     model.eval()
     with torch.no_grad():
         return model({name: torch.from_numpy(column) for name, column in x.items()}).numpy()
 
 
 def test_predict_gives_stored_order_also_for_a_shuffled_loader():
-    """predict on our shuffled training loader gives the table's row order, and neither it nor evaluate moves the loader's epoch."""
+    """predict gives the table's row order for our shuffled loader, and neither predict nor evaluate advances its epoch."""
     train, _ = zoo.loaders(n=61)
     trainer = zoo.trainer()
     epoch = train.epoch
@@ -36,8 +36,8 @@ def test_predict_gives_stored_order_also_for_a_shuffled_loader():
     assert train.epoch == epoch
 
 
-def test_evaluate_agrees_with_sklearn_on_what_predict_gives():
-    """evaluate, of the trainer and by hand, is the AUC of predict's output and the table's labels; both are floats."""
+def test_evaluate_agrees_with_sklearn():
+    """evaluate, as a method and as a function, is the float AUC of predict's output and the table's labels."""
     train, val = zoo.loaders(n=333)
     trainer = zoo.trainer(metrics=["auc", "logloss"], n_epoch=1)
     trainer.fit(train, val)
@@ -51,7 +51,7 @@ def test_evaluate_agrees_with_sklearn_on_what_predict_gives():
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_predict_takes_loaders_with_and_without_labels(labelled):
-    """A plain DataLoader, with labels or without, is read as it comes, a last batch of one row included."""
+    """A plain DataLoader, with labels or without, is read in its own order, also with a last batch of one row."""
     x = zoo.columns(33)
     rows = TorchDataset(x, zoo.labels(x)) if labelled else PredictDataset(x)
     trainer = zoo.trainer()
@@ -59,8 +59,8 @@ def test_predict_takes_loaders_with_and_without_labels(labelled):
     np.testing.assert_allclose(predicted, direct(trainer.model, x), rtol=1e-5)
 
 
-def test_a_last_batch_of_one_row_trains_checks_and_predicts():
-    """33 rows in batches of 16: training with batch norm, checks and predictions work."""
+def test_a_last_batch_of_one_row_works():
+    """33 rows in batches of 16 can be trained on with batch norm, validated and predicted."""
     train, val = zoo.loaders(n=33, n_val=17)
     trainer = zoo.trainer(n_epoch=2)
     assert len(trainer.fit(train, val)) == 2
@@ -69,8 +69,8 @@ def test_a_last_batch_of_one_row_trains_checks_and_predicts():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_evaluate_and_predict_leave_the_model_as_it_was(training):
-    """The mode, the weights and torch's random state are as before, also when reading fails."""
+def test_evaluate_and_predict_change_nothing(training):
+    """The mode, the weights and torch's random state are as before, also where the loader raises."""
     train, _ = zoo.loaders()
     trainer = zoo.trainer()
     trainer.model.train(training)
@@ -86,7 +86,7 @@ def test_evaluate_and_predict_leave_the_model_as_it_was(training):
 
 @pytest.mark.parametrize(("read", "what"), [("evaluate", "evaluate"), ("predict", "predict")])
 def test_no_rows_are_an_error(read, what):
-    """A loader without a batch is an error, not an empty answer; so are rows without labels where labels are needed."""
+    """A loader without a batch is an error, and so are missing labels where labels are needed."""
     trainer = zoo.trainer()
     with pytest.raises(ValueError, match=f"yields no batch: there is nothing to {what}"):
         getattr(trainer, read)(trainer.model, [])
@@ -94,8 +94,8 @@ def test_no_rows_are_an_error(read, what):
         trainer.evaluate(trainer.model, DataLoader(PredictDataset(zoo.columns(4))))
 
 
-def test_an_assigned_evaluate_fn_is_called_once_a_check_with_two_arrays():
-    """sklearn's roc_auc_score, assigned: one call a check with all rows as 1-D numpy arrays, recorded under its name, and it decides."""
+def test_an_assigned_evaluate_fn_is_called_once_a_validation():
+    """It is called with all rows as two 1-D numpy arrays, recorded under its name, and is the monitored metric."""
     calls = []
 
     def roc(y_true, y_pred):
@@ -122,7 +122,7 @@ def test_an_assigned_evaluate_fn_is_called_once_a_check_with_two_arrays():
 
 
 def test_an_error_function_is_best_where_it_is_smallest():
-    """With mode="min" the smallest value of an assigned function is best; without, the largest."""
+    """With mode="min" the smallest value of an assigned function is best, and otherwise the largest."""
     for mode, best in (("min", min), (None, max)):
         trainer = zoo.trainer(mode=mode)
         trainer.evaluate_fn = mean_squared_error
@@ -131,7 +131,7 @@ def test_an_error_function_is_best_where_it_is_smallest():
 
 
 def test_an_evaluate_fn_may_be_assigned_again():
-    """The last function assigned counts; the earlier one is forgotten."""
+    """Only the function that was assigned last is used."""
     trainer = zoo.trainer(n_epoch=1)
     trainer.evaluate_fn = roc_auc_score
     trainer.evaluate_fn = lambda y, p: 0.25
@@ -143,7 +143,7 @@ def test_an_evaluate_fn_may_be_assigned_again():
 
 
 def test_mode_against_a_metric_that_knows_its_direction_is_an_error():
-    """mode="min" while AUC decides is refused at fit, with no weight changed; before that an evaluate_fn may still be assigned."""
+    """mode="min" with AUC as the monitor is refused in fit, with no weight changed."""
     trainer = zoo.trainer(mode="min")
     before = zoo.copy_of(trainer.model.state_dict())
     with pytest.raises(ValueError, match=r"mode='min' contradicts the metric 'auc'"):
@@ -154,7 +154,7 @@ def test_mode_against_a_metric_that_knows_its_direction_is_an_error():
 
 
 def test_an_assigned_criterion_gets_probabilities():
-    """trainer.criterion reads as BCELoss; an assigned one is called with probabilities and labels, and its value is the loss."""
+    """The default criterion is BCELoss; an assigned one gets probabilities and labels, and its value is the loss."""
     trainer = zoo.trainer(n_epoch=1)
     assert isinstance(trainer.criterion, nn.BCELoss)
     seen = []
@@ -171,15 +171,17 @@ def test_an_assigned_criterion_gets_probabilities():
     assert history["loss"][0] == pytest.approx(np.mean([float(((p - y) ** 2).mean()) for p, y in seen]), rel=1e-5)
 
 
-def test_an_assigned_bceloss_trains_as_the_untouched_criterion():
-    """The criterion that a reader sees is the one computed, up to rounding."""
-    losses = []
+def test_an_assigned_bceloss_trains_as_the_default():
+    """An assigned BCELoss is computed from logits, so that losses and weights are the bits of the default criterion."""
+    histories, weights = [], []
     for assign in (False, True):
         trainer = zoo.trainer(zoo.plain_model(), optimizer_fn=torch.optim.SGD)
         if assign:
             trainer.criterion = nn.BCELoss()
-        losses.append(trainer.fit(*zoo.loaders())["loss"])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        histories.append(trainer.fit(*zoo.loaders())["loss"])
+        weights.append(trainer.model.state_dict())
+    assert histories[0] == histories[1]
+    assert zoo.same(*weights)
 
 
 class WithExtra(nn.Module):
@@ -194,7 +196,7 @@ class WithExtra(nn.Module):
 
 
 def test_a_model_with_an_extra_loss_trains_with_loss_mode_false():
-    """With loss_mode=False the extra loss is added, and checks and predictions read the scores alone."""
+    """With loss_mode=False the extra loss is added, and validations and predictions use the scores only."""
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).float()
     loader = DataLoader(TensorDataset(x, y), batch_size=16)
@@ -209,8 +211,8 @@ def test_a_model_with_an_extra_loss_trains_with_loss_mode_false():
     assert 0 <= trainer.evaluate(model, loader) <= 1
 
 
-def test_metrics_chooses_what_a_check_measures_and_monitor_what_decides():
-    """metrics=[...] are recorded by name; monitor decides in its own direction."""
+def test_metrics_are_recorded_and_monitor_decides():
+    """metrics=[...] are recorded by name, and the one that monitor names decides in its own direction."""
     trainer = zoo.trainer(metrics=["auc", "logloss", "accuracy", "rmse"], monitor="logloss", earlystop_patience=2, n_epoch=12)
     history = trainer.fit(*zoo.loaders())
     assert {"auc", "logloss", "accuracy", "rmse"} <= history[0].keys()
@@ -219,7 +221,7 @@ def test_metrics_chooses_what_a_check_measures_and_monitor_what_decides():
 
 
 def test_a_metric_may_read_a_column_that_is_no_feature():
-    """GAUC groups by a column that the model does not read, and that the loader carries."""
+    """GAUC groups by a column that is no feature of the model, and that the loader yields."""
     from torch_rechub.basic.metric import GAUC
     from torch_rechub.data import Table, TableLoader
 
@@ -230,14 +232,14 @@ def test_a_metric_may_read_a_column_that_is_no_feature():
 
 
 def test_evaluate_within_a_callback_changes_nothing():
-    """A callback that evaluates and predicts at every hook leaves the run as it would be without it."""
+    """A callback that evaluates and predicts at every hook does not change the run."""
 
     class Curious(Callback):
-        def look(self, trainer):
+        def measure(self, trainer):
             trainer.evaluate(trainer.model, zoo.loaders()[1])
             trainer.predict(trainer.model, zoo.loaders()[0])
 
-        on_batch_begin = on_batch_end = on_backward_end = on_validation_begin = on_validation_batch_end = on_validation_end = look
+        on_batch_begin = on_batch_end = on_backward_end = on_validation_begin = on_validation_batch_end = on_validation_end = measure
 
     runs = []
     for callbacks in ([], [Curious()]):
@@ -249,7 +251,7 @@ def test_evaluate_within_a_callback_changes_nothing():
 
 
 def test_one_class_gives_nan_and_a_warning(caplog):
-    """A validation set of one class has no AUC: NaN, said in the log, and the run goes on."""
+    """The AUC of a validation set with one class is NaN with a logged warning, and the run continues."""
     x = zoo.columns(20)
     history = zoo.trainer(n_epoch=1).fit(zoo.loaders()[0], DataLoader(TorchDataset(x, np.ones(20)), batch_size=8))
     assert math.isnan(history["auc"][0])

@@ -1,4 +1,4 @@
-"""find_learning_rate: a look that leaves no trace."""
+"""find_learning_rate suggests a rate and changes nothing."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def draws():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_finding_leaves_no_trace(training, accumulate):
-    """Weights, statistics, modes, loader, random states and trainer are what they were, and fit gives what it would have given."""
+def test_find_learning_rate_changes_nothing(training, accumulate):
+    """Weights, statistics, modes, loader, random states and trainer are as before, and fit gives the same result."""
     results = []
     for find in (True, False):
         torch.manual_seed(5)
@@ -54,8 +54,8 @@ def test_finding_leaves_no_trace(training, accumulate):
     assert zoo.same(results[0][2], results[1][2])
 
 
-def test_finding_after_a_fit_leaves_its_optimizer_alone():
-    """Moments and lagging bookkeeping of the trainer's own optimizer stay, bit for bit."""
+def test_find_learning_rate_keeps_the_optimizer_of_a_fit():
+    """Moments and bookkeeping of lagging rows of the trainer's optimizer are unchanged, bit for bit."""
     train, _ = zoo.loaders()
     trainer = zoo.trainer()
     trainer.fit(train)
@@ -65,7 +65,7 @@ def test_finding_after_a_fit_leaves_its_optimizer_alone():
     assert all(map(torch.equal, before, after))
 
 
-def test_finding_keeps_a_foreign_loaders_generator():
+def test_find_learning_rate_keeps_the_generator_of_a_foreign_loader():
     """A torch DataLoader draws the same order afterwards."""
     x, y = zoo.tensors()
     rows = [({name: column[i] for name, column in x.items()}, y[i]) for i in range(len(y))]
@@ -78,16 +78,16 @@ def test_finding_keeps_a_foreign_loaders_generator():
     assert orders[0] == orders[1]
 
 
-def test_rates_grow_by_a_constant_factor():
-    """From low to high, one rate a step."""
-    found = find_learning_rate(zoo.trainer(), zoo.loaders()[0], 1e-5, 1e-3, 21)
-    assert found.rates == pytest.approx([1e-5 * 10 ** (i / 10) for i in range(21)])
-    assert len(found.losses) == len(found.smoothed) == 21
-    assert found.diverged_at is None
+def test_find_learning_rate_raises_the_rate_by_a_constant_factor():
+    """Each step has the next rate of a geometric series from low to high."""
+    search = find_learning_rate(zoo.trainer(), zoo.loaders()[0], 1e-5, 1e-3, 21)
+    assert search.rates == pytest.approx([1e-5 * 10 ** (i / 10) for i in range(21)])
+    assert len(search.losses) == len(search.smoothed) == 21
+    assert search.diverged_at is None
 
 
 def test_the_suggestion_is_where_the_loss_falls_fastest():
-    """On a curve drawn for it, the steepest place before the least is found, and nothing on one that only rises."""
+    """The suggestion is the steepest descent before the minimum of a given curve, and None where the curve only rises."""
     rates = [10.0**i for i in range(-9, 3)]
     losses = [1.0, 1.0, 1.0, 1.0, 1.0, 0.99, 0.9, 0.6, 0.5, 0.48, 0.6, 9.0]
     assert _judge(rates, losses, losses, True).suggestion in {1e-3, 1e-2}
@@ -97,33 +97,33 @@ def test_the_suggestion_is_where_the_loss_falls_fastest():
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_finding_ends_where_the_loss_explodes():
-    """Far too high a rate ends the search, and the weights come back."""
+def test_find_learning_rate_ends_where_the_loss_diverges():
+    """A far too high rate ends the search, and the weights are restored."""
     trainer = zoo.trainer(zoo.plain_model(), optimizer_fn=torch.optim.SGD)
     before = zoo.copy_of(trainer.model.state_dict())
-    found = find_learning_rate(trainer, zoo.loaders()[0], 1e-2, 1e8, 60)
-    assert found.diverged_at == found.rates[-1] < 1e8
+    search = find_learning_rate(trainer, zoo.loaders()[0], 1e-2, 1e8, 60)
+    assert search.diverged_at == search.rates[-1] < 1e8
     assert zoo.same(before, trainer.model.state_dict())
 
 
-def test_finding_that_breaks_off_leaves_no_trace():
-    """An error on the way changes nothing either."""
+def test_find_learning_rate_restores_everything_after_an_error():
+    """An error of the loader changes nothing."""
     trainer = zoo.trainer()
     before = state_of(trainer)
     batches = list(zoo.loaders()[0])
 
-    class Breaks:
+    class RaisingLoader:
         def __iter__(self):
             yield batches[0]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_learning_rate(trainer, Breaks())
+        find_learning_rate(trainer, RaisingLoader())
     assert zoo.same(before[0], trainer.model.state_dict())
     assert trainer.state.phase == "idle"
 
 
-def test_finding_refuses_what_it_cannot_do():
+def test_find_learning_rate_refuses_bad_arguments():
     """An empty range, too few steps, no batch, or a fit in progress are errors."""
     trainer, train = zoo.trainer(), zoo.loaders()[0]
     for low, high, n_step in ((1.0, 0.1, 20), (0.0, 1.0, 20), (0.1, 1.0, 3)):
@@ -140,8 +140,8 @@ def test_finding_refuses_what_it_cannot_do():
         zoo.trainer(callbacks=[Within()]).fit(train)
 
 
-def test_finding_draws(tmp_path):
-    """The curve is a picture with a logarithmic axis."""
+def test_find_learning_rate_plots_a_logarithmic_axis(tmp_path):
+    """The plot has a logarithmic axis."""
     figure = find_learning_rate(zoo.trainer(), zoo.loaders()[0], 1e-3, 1.0, 20).plot(tmp_path / "rates.svg")
     assert figure.axes[0].get_xscale() == "log"
     assert (tmp_path / "rates.svg").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""What fit does: the same from the same seeds, anew each time, and the same as a loop by hand."""
+"""fit gives the same from the same seeds, starts anew each time, and equals a hand-written loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def facts(history):
 
 
 def test_fit_twice_from_the_same_seeds_gives_identical_bits(tmp_path):
-    """Model, data and torch's seed equal: every recorded number and every weight are equal bit for bit."""
+    """With the same model, data and seeds every recorded number and every weight is equal bit for bit."""
 
     def once(folder):
         trainer = zoo.trainer(model_path=tmp_path / folder)
@@ -34,11 +34,11 @@ def test_fit_twice_from_the_same_seeds_gives_identical_bits(tmp_path):
     assert first[2] == second[2]
 
 
-def test_fit_starts_anew_from_the_weights_that_the_model_has():
-    """A second fit is the first fit of a fresh trainer around the same weights: optimizer, schedule, stopper and history start anew."""
+def test_a_second_fit_starts_anew_from_the_present_weights():
+    """A second fit equals the first fit of a fresh trainer around the same weights."""
     options = {"scheduler_fn": torch.optim.lr_scheduler.StepLR, "scheduler_params": {"step_size": 1, "gamma": 0.5}}
     train, val = zoo.loaders()
-    batches = list(train)  # in one order at every epoch
+    batches = list(train)  # in the same order at every epoch
     trainer = zoo.trainer(**options)
     trainer.fit(batches, val)
     twin = zoo.trainer(copy.deepcopy(trainer.model), **options)
@@ -53,7 +53,7 @@ def test_fit_starts_anew_from_the_weights_that_the_model_has():
 
 
 class Orders(Callback):
-    """Keeps the users of each batch."""
+    """Stores the users of each batch."""
 
     def __init__(self):
         self.users = []
@@ -75,21 +75,21 @@ def test_a_second_fit_continues_the_order_of_the_data():
     assert orders[1].users[:4] != orders[1].users[4:8]
 
 
-def test_fit_leaves_what_earlier_fits_returned_alone():
-    """The history and best_weights of a fit are not touched by the next one."""
+def test_a_second_fit_keeps_the_results_of_the_first():
+    """A second fit does not change the history and best_weights of the first."""
     trainer = zoo.trainer()
     history = trainer.fit(*zoo.loaders())
     weights, records = trainer.early_stopper.best_weights, copy.deepcopy(list(history))
-    kept = zoo.copy_of(weights)
+    before = zoo.copy_of(weights)
     second = trainer.fit(*zoo.loaders())
     assert second is not history
     assert list(history) == records
-    assert zoo.same(weights, kept)
+    assert zoo.same(weights, before)
     assert trainer.early_stopper.best_weights is not weights
 
 
 def test_fit_after_a_fit_that_failed_starts_anew():
-    """A run that broke off leaves nothing behind but the weights: the next one has a schedule of its own length."""
+    """After a run with an exception only the weights remain, and the next run has a schedule of its own length."""
     train, val = zoo.loaders()
     bad = [({**dict(x), "item": x["item"] + 100}, y) for x, y in train]
     trainer = zoo.trainer(scheduler_fn=torch.optim.lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1})
@@ -127,7 +127,7 @@ def plain(n, seed=0, column=False):
 
 @pytest.mark.parametrize("kind", ["ours", "plain", "column"])
 def test_the_loop_of_the_callbacks_page_works(kind):
-    """The page's loop trains, stops, and ends with the weights of its best check, for our loaders and for torch's own."""
+    """The loop of the page trains, stops, and ends with the weights of its best validation, with our loaders and torch's."""
     train, val = zoo.loaders() if kind == "ours" else (plain(64, column=kind == "column"), plain(40, 7, column=kind == "column"))
     model, stopper = zoo.model(), EarlyStopper(3)
     seen = page_loop(model, torch.optim.Adam(model.parameters(), lr=0.05), stopper, train, val)
@@ -139,8 +139,8 @@ def test_the_loop_of_the_callbacks_page_works(kind):
     assert evaluate(model, val) == max(values)
 
 
-def test_labels_of_both_shapes_and_batches_of_both_kinds_train_alike():
-    """Labels (N,) and (N, 1), a list from torch's DataLoader, a tuple, a packed batch: one loss."""
+def test_labels_and_batches_of_every_form_train_alike():
+    """Labels (N,) and (N, 1), a list from torch's DataLoader, a tuple and a packed batch give one loss."""
     model = zoo.plain_model()
     x, y = zoo.tensors()
     packed = next(iter(zoo.loaders(batch_size=64)[1].__class__(zoo.loaders()[0].table, 64)))
@@ -150,8 +150,8 @@ def test_labels_of_both_shapes_and_batches_of_both_kinds_train_alike():
         torch.testing.assert_close(loss.float(), losses[0])
 
 
-def test_fit_takes_a_loop_by_hand_to_the_same_weights():
-    """One epoch of fit is one epoch by hand with torch's optimizer, for a model without dropout."""
+def test_fit_equals_a_hand_written_loop():
+    """One epoch of fit equals one hand-written epoch with torch's optimizer, for a model without dropout."""
     train, val = zoo.loaders()
     trainer = zoo.trainer(zoo.plain_model(), n_epoch=1)
     trainer.fit(train, val)
@@ -170,7 +170,7 @@ def _step(model, optimizer, batch):
 
 
 def test_train_one_epoch_returns_the_mean_loss_over_rows():
-    """Both forms give the mean loss over rows (here at a learning rate of 0), the trainer's calls no hook, and no rows are an error."""
+    """The method and the function give the mean loss over rows, the method calls no hook, and no rows are an error."""
     train, _ = zoo.loaders(n=40, batch_size=16)
     model = zoo.plain_model()
     expected = model((train.table.x, train.table.y)).item()
@@ -187,8 +187,8 @@ def test_train_one_epoch_returns_the_mean_loss_over_rows():
             empty([])
 
 
-def test_train_one_epoch_of_the_trainer_trains():
-    """trainer.train_one_epoch is an epoch of fit."""
+def test_train_one_epoch_equals_an_epoch_of_fit():
+    """trainer.train_one_epoch gives the weights of an epoch of fit."""
     trainer, twin = zoo.trainer(zoo.plain_model()), zoo.trainer(zoo.plain_model(), n_epoch=1)
     train, val = zoo.loaders()
     train.set_epoch(0)
@@ -198,8 +198,8 @@ def test_train_one_epoch_of_the_trainer_trains():
     assert len(trainer.fit(train, val)) == 3
 
 
-class Mine(nn.Module):
-    """A user's own module, with names that could be mistaken for ours."""
+class UserModule(nn.Module):
+    """A module of the user, with names that ours use as well."""
 
     def __init__(self, ending):
         super().__init__()
@@ -220,8 +220,8 @@ def mine_rows(n=33):
 
 @pytest.mark.parametrize("ending", ["column", "row", "squeezed"])
 @pytest.mark.parametrize("kind", ["tensors", "dicts", "ours"])
-def test_a_module_of_the_users_own_trains(ending, kind):
-    """Any module of features to probabilities trains on any loader, a last batch of one row included."""
+def test_any_module_of_probabilities_trains(ending, kind):
+    """Any module of features to probabilities trains on any loader, also with a last batch of one row."""
     x, y = mine_rows()
     columns = {name: x[:, j].numpy() for j, name in enumerate("abc")}
     if kind == "ours":
@@ -233,14 +233,14 @@ def test_a_module_of_the_users_own_trains(ending, kind):
     else:
         loader = DataLoader(TensorDataset(x, y), batch_size=16)
     torch.manual_seed(0)
-    trainer = zoo.trainer(Mine(ending), n_epoch=15)
+    trainer = zoo.trainer(UserModule(ending), n_epoch=15)
     history = trainer.fit(loader, loader)
     assert history.best["auc"] > 0.95
     assert trainer.predict(trainer.model, loader).shape == (33,)
 
 
 def test_arguments_are_never_changed():
-    """Dicts and lists that a trainer gets are as they were."""
+    """The dicts and lists that a trainer gets are not changed."""
     given = {
         "optimizer_params": {"lr": 0.01, "betas": (0.8, 0.9)},
         "scheduler_params": {"factor": 0.5},
@@ -248,10 +248,10 @@ def test_arguments_are_never_changed():
         "callbacks": [zoo.Watch()],
         "metrics": ["auc", "logloss"],
     }
-    kept = {name: copy.copy(value) for name, value in given.items()}
+    before = {name: copy.copy(value) for name, value in given.items()}
     trainer = zoo.trainer(scheduler_fn=torch.optim.lr_scheduler.ReduceLROnPlateau, **given)
     trainer.fit(*zoo.loaders())
-    assert given == kept
+    assert given == before
 
 
 def test_fit_takes_loaders_without_a_length():

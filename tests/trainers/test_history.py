@@ -1,4 +1,4 @@
-"""The record of a run."""
+"""The history of a run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import math
 import pytest
 import zoo
 
+from torch_rechub.basic.callback import Callback
 from torch_rechub.trainers import History
 
 
-def test_history_has_one_record_a_check():
-    """A record says where, how the loss stood, the rate, the metrics and the stopper's verdict."""
+def test_history_has_one_record_a_validation():
+    """A record holds the position, the loss, the rate, the metrics and the stopper's decision."""
     trainer = zoo.trainer(n_epoch=2, val_every=2)
     history = trainer.fit(*zoo.loaders())
     assert history is trainer.history
@@ -21,11 +22,11 @@ def test_history_has_one_record_a_check():
     assert all(record.keys() == keys for record in history)
     assert history["lr"] == [0.05] * 4
     assert history["seconds"] == sorted(history["seconds"])
-    assert [check.value for check in trainer.early_stopper.decisions] == history["auc"]
+    assert [decision.value for decision in trainer.early_stopper.decisions] == history["auc"]
 
 
 def test_history_loss_is_the_mean_over_rows_since_the_last_record():
-    """At a learning rate of 0 each record's loss is the mean of its own rows' losses, a smaller last batch counted by its rows."""
+    """At a learning rate of 0 each record's loss is the mean over its rows, a smaller last batch weighted by its rows."""
     train, val = zoo.loaders(n=40)
     trainer = zoo.trainer(zoo.plain_model(), optimizer_params={"lr": 0.0}, val_every=2, n_epoch=1)
     history = trainer.fit(train, val)
@@ -37,15 +38,15 @@ def test_history_loss_is_the_mean_over_rows_since_the_last_record():
 
 
 def test_history_without_validation_has_one_record_an_epoch():
-    """Without validation there are the loss and the rate, and no best."""
+    """Without validation a record holds the loss and the rate, and there is no best record."""
     history = zoo.trainer(n_epoch=3).fit(zoo.loaders()[0])
     assert history["epoch"] == [1, 2, 3]
     assert history.best is None
     assert "auc" not in history[0]
 
 
-def test_history_reads_by_place_and_by_name():
-    """One record by its place, one column by its name; an unknown name says what there is."""
+def test_history_reads_by_index_and_by_name():
+    """An index gives a record and a name a column; an unknown name is an error that lists the names."""
     history = History("auc")
     assert history["auc"] == []
     history.append({"step": 1, "auc": 0.5})
@@ -56,7 +57,7 @@ def test_history_reads_by_place_and_by_name():
         history["acu"]
 
 
-def test_history_becomes_a_frame_and_a_file(tmp_path):
+def test_history_converts_to_a_frame_and_a_file(tmp_path):
     """Records become a pandas DataFrame and JSON lines, NaN included."""
     history = zoo.trainer(n_epoch=2).fit(*zoo.loaders())
     history.append({"auc": math.nan})
@@ -67,8 +68,8 @@ def test_history_becomes_a_frame_and_a_file(tmp_path):
     assert math.isnan(lines[2]["auc"])
 
 
-def test_history_draws_itself(tmp_path):
-    """One panel a metric, the monitored one first, then the loss, and the rate if it moved; the best check and the stop are marked."""
+def test_history_plots_every_metric(tmp_path):
+    """There is one panel a metric, the monitored one first, then loss and changed rate, with the best validation and the stop."""
     history = _stopped_history()
     figure = history.plot(tmp_path / "curves.svg")
     assert [axes.get_title() for axes in figure.axes] == ["validation auc", "validation logloss", "training loss", "learning rate"]
@@ -86,3 +87,26 @@ def _stopped_history():
         history.append({**facts, "is_best": i == 1})
     history.stop_reason = "patience"
     return history
+
+
+class BestFlags(Callback):
+    """Records ``state.is_best`` at each validation's end, and the steps at which ``on_new_best`` is called."""
+
+    def __init__(self):
+        self.flags, self.new_best_at = [], []
+
+    def on_new_best(self, trainer):
+        self.new_best_at.append(trainer.state.step)
+
+    def on_validation_end(self, trainer):
+        self.flags.append(trainer.state.is_best)
+
+
+def test_a_worse_validation_after_the_best_is_not_best():
+    """After a best validation a worse or equal one has is_best False in the state and in the record, without on_new_best."""
+    flags = BestFlags()
+    trainer = zoo.trainer(callbacks=[flags], n_epoch=4)
+    trainer.evaluate_fn = zoo.Scripted([0.5, 0.4, 0.6, 0.6])
+    history = trainer.fit(*zoo.loaders())
+    assert flags.flags == history["is_best"] == [True, False, True, False]
+    assert flags.new_best_at == [4, 12]

@@ -1,4 +1,4 @@
-"""Wrong input is one clear error that names the feature, the row and the remedy, before it changes a weight."""
+"""A wrong input is an error that names the feature, the row and the remedy, and changes no weight."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch_rechub.data import DataGenerator, Table, TableLoader, TorchDataset
 from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer, evaluate, train_one_epoch
 
-ROW = 37  # in the third batch of 16, at its row 5
+ROW = 37  # row 5 of the third batch of 16
 
 
 def spoil(x, y, kind):
-    """Rows with one thing wrong, and what the error must say of it; {row} stands for the row."""
+    """Rows with one mistake, and the expected error; {row} stands for the row."""
     x, y = {name: column.copy() for name, column in x.items()}, y.copy()
     if kind == "too large":
         x["item"][ROW] = 20
@@ -65,7 +65,7 @@ class Watched(Callback):
 
 @pytest.mark.parametrize("part", ["training", "validation"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_our_loaders_are_checked_whole_before_the_first_step(tmp_path, kind, part):
+def test_our_loaders_are_checked_before_the_first_step(tmp_path, kind, part):
     """fit refuses a bad training or validation table before a batch is read, with no weight changed and no folder made."""
     x, y, said = bad_rows(kind, "table")
     loaders = dict(zip(("training", "validation"), zoo.loaders(), strict=True))
@@ -94,8 +94,8 @@ def test_a_bad_batch_of_a_foreign_loader_changes_no_weight(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_batch_of_a_foreign_validation_loader_costs_nothing(kind):
-    """A bad validation batch raises at the first check; the last weights are kept."""
+def test_a_bad_foreign_validation_batch_keeps_the_last_weights(kind):
+    """A bad validation batch raises in the first validation, and the model has its last weights."""
     x, y, said = bad_rows(kind, "batch")
     watch = zoo.Watch()
     trainer = zoo.trainer(callbacks=[watch])
@@ -107,8 +107,8 @@ def test_a_bad_batch_of_a_foreign_validation_loader_costs_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_batch_in_a_loop_by_hand_changes_no_weight(kind):
-    """model(batch) refuses, whatever the loader, before a gradient or a buffer has changed; train_one_epoch likewise."""
+def test_a_bad_batch_in_a_hand_written_loop_changes_no_weight(kind):
+    """model(batch) and train_one_epoch raise before a gradient or a buffer has changed."""
     x, y, said = bad_rows(kind, "batch")
     model = zoo.model()
     optimizer = torch.optim.Adam(model.parameters())
@@ -125,7 +125,7 @@ def test_a_bad_batch_in_a_loop_by_hand_changes_no_weight(kind):
 
 @pytest.mark.parametrize("kind", IDS_AND_NUMBERS)
 def test_bad_rows_are_refused_in_predict_and_evaluate(kind):
-    """predict, evaluate and model(x) refuse the same rows, from our loader and from another."""
+    """predict, evaluate and model(x) refuse the same rows, from our loader and from another one."""
     x, y, said = bad_rows(kind, "batch")
     trainer = zoo.trainer()
     for loader in (DataLoader(TorchDataset(x, y), batch_size=16), TableLoader(Table.from_columns(x, y), batch_size=16)):
@@ -136,8 +136,8 @@ def test_bad_rows_are_refused_in_predict_and_evaluate(kind):
         trainer.model({name: torch.from_numpy(column) for name, column in x.items()})
 
 
-def test_labels_outside_the_unit_interval_are_fine_for_an_assigned_criterion():
-    """Only the default criterion wants labels in [0, 1]; a label that is NaN is refused under any."""
+def test_labels_outside_0_and_1_need_an_assigned_criterion():
+    """Only the default criterion requires labels in [0, 1]; a label that is NaN is always refused."""
     x = zoo.columns()
     y = zoo.labels(x) * 5
     for loader in (TableLoader(Table.from_columns(x, y), 16), DataLoader(TorchDataset(x, y), 16)):
@@ -154,8 +154,8 @@ def test_labels_outside_the_unit_interval_are_fine_for_an_assigned_criterion():
             trainer.fit(loader)
 
 
-def test_bad_labels_move_no_buffer_of_a_users_module():
-    """Labels are looked at before the module runs, so that not even batch norm's statistics see the bad batch."""
+def test_bad_labels_change_no_buffer_of_a_users_module():
+    """Labels are checked before the module runs, so that batch norm's statistics do not change."""
     module = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1), torch.nn.Sigmoid())
     before = zoo.copy_of(module.state_dict())
     with pytest.raises(ValueError, match="Labels must lie"):
@@ -185,7 +185,7 @@ def test_what_is_no_loader_is_refused(train, val, error, said):
 
 
 def test_lengths_and_splits_that_do_not_fit_are_refused():
-    """Columns of different lengths, labels that are missing or too few, and an empty split are errors where the data is given."""
+    """Columns of different lengths, missing or too few labels, and an empty split are errors of the data classes."""
     x = zoo.columns(8)
     for columns, y, said in (
         ({**x, "age": x["age"][:7]}, np.zeros(8), "one length"),
@@ -207,13 +207,13 @@ def test_lengths_and_splits_that_do_not_fit_are_refused():
 
 
 def test_scores_of_the_wrong_shape_are_refused():
-    """A module that answers with two columns to one label says so."""
+    """A module that gives two columns for one label is an error."""
     with pytest.raises(ValueError, match=r"shape \(4, 2\) for labels of shape \(4,\)"):
         zoo.trainer(torch.nn.Linear(3, 2)).fit([(torch.randn(4, 3), torch.ones(4))])
 
 
-def test_data_that_is_no_loader_says_how_to_make_one():
-    """Columns given in place of a loader, and two columns of labels for one probability, are named for what they are."""
+def test_data_in_place_of_a_loader_is_refused():
+    """Columns in place of a loader, and two columns of labels for one probability, are errors that name the remedy."""
     columns = {"a": torch.arange(40) % 4}
     feature = SparseFeature("a", 4, 2)
     trainer = CTRTrainer(DeepFM([feature], [feature], {"dims": [4]}), model_path=None, progress=False)
@@ -224,8 +224,8 @@ def test_data_that_is_no_loader_says_how_to_make_one():
         trainer.fit(loader)
 
 
-def test_a_used_up_iterator_and_a_bare_pair_are_named():
-    """A generator that lasts one epoch says what it is; columns and labels in place of a loader are refused before training."""
+def test_an_exhausted_iterator_and_a_pair_are_refused():
+    """A generator that is exhausted after one epoch, and a pair in place of a loader, are errors that name them."""
     columns, y = {"a": torch.arange(40) % 4}, torch.arange(40) % 2
     feature = SparseFeature("a", 4, 2)
 

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains."""
+"""The progress display of a run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_log_file_gets_one_line_a_check_and_the_reason_of_the_stop(capsys):
-    """Where nobody can see a bar there are the records as lines, on stderr, and nothing on stdout."""
+def test_progress_without_a_terminal_writes_lines(capsys):
+    """Without a terminal, stderr gets one line a validation and the stop reason, and stdout nothing."""
     trainer = zoo.trainer(progress=True, earlystop_patience=1, val_every=2)
     trainer.evaluate_fn = zoo.Scripted([0.7, 0.6])
     history = trainer.fit(*zoo.loaders())
@@ -29,7 +29,7 @@ def test_a_log_file_gets_one_line_a_check_and_the_reason_of_the_stop(capsys):
     assert "(best so far)" in shown.err.splitlines()[0]
 
 
-def test_a_terminal_gets_a_bar(monkeypatch):
+def test_progress_in_a_terminal_is_a_bar(monkeypatch):
     """In a terminal a bar counts the batches of each epoch."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
@@ -40,8 +40,8 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 
 
 @pytest.mark.parametrize("val", [True, False])
-def test_progress_lets_go_of_its_bar_however_the_run_ends(monkeypatch, val):
-    """After an exception within an epoch the bar is closed, and the next run has a fresh one."""
+def test_progress_closes_its_bar_after_an_exception(monkeypatch, val):
+    """After an exception within an epoch the bar is closed, and the next run has a new one."""
     monkeypatch.setattr(sys, "stderr", Terminal())
     train, validation = zoo.loaders()
     progress = Progress()
@@ -54,7 +54,7 @@ def test_progress_lets_go_of_its_bar_however_the_run_ends(monkeypatch, val):
     assert progress._bar is None
 
 
-def test_progress_can_be_left_out(capsys):
-    """progress=False shows nothing at all."""
+def test_progress_false_shows_nothing(capsys):
+    """progress=False shows nothing."""
     zoo.trainer(progress=False, n_epoch=1).fit(*zoo.loaders())
     assert capsys.readouterr() == ("", "")

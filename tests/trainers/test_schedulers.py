@@ -1,4 +1,4 @@
-"""Every scheduler of torch steps at the moments that it was made for, as often as it should."""
+"""Every scheduler of torch steps at the right moments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chained(optimizer):
     return lr_scheduler.ChainedScheduler([lr_scheduler.ConstantLR(optimizer, 0.5, 2), lr_scheduler.ExponentialLR(optimizer, 0.5)])
 
 
-#: class -> (scheduler_fn, scheduler_params, when it steps by itself)
+#: class -> (scheduler_fn, scheduler_params, when it steps by default)
 RECIPES = {
     "LambdaLR": (lr_scheduler.LambdaLR, {"lr_lambda": lambda epoch: 0.5**epoch}, "epoch"),
     "MultiplicativeLR": (lr_scheduler.MultiplicativeLR, {"lr_lambda": lambda epoch: 0.5}, "epoch"),
@@ -41,22 +41,22 @@ RECIPES = {
     "ChainedScheduler": (chained, None, "epoch"),
     "CyclicLR": (lr_scheduler.CyclicLR, {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3, "cycle_momentum": False}, "step"),
     "OneCycleLR": (lr_scheduler.OneCycleLR, {"max_lr": 0.1}, "step"),
-    "ReduceLROnPlateau": (lr_scheduler.ReduceLROnPlateau, {"factor": 0.5, "patience": 0}, "check"),
+    "ReduceLROnPlateau": (lr_scheduler.ReduceLROnPlateau, {"factor": 0.5, "patience": 0}, "validation"),
 }
 
 
 def all_schedulers():
     bases = {"LRScheduler", "_LRScheduler"}
-    found = {
-        name: own
-        for name, own in vars(lr_scheduler).items()
-        if inspect.isclass(own) and issubclass(own, lr_scheduler.LRScheduler) and name not in bases
+    schedulers = {
+        name: kind
+        for name, kind in vars(lr_scheduler).items()
+        if inspect.isclass(kind) and issubclass(kind, lr_scheduler.LRScheduler) and name not in bases
     }
-    return sorted(found)
+    return sorted(schedulers)
 
 
 class Rates(Callback):
-    """The rate that each step was made with, and the one after the run."""
+    """Records the rate of each step, and the rate after the run."""
 
     def __init__(self):
         self.rates = []
@@ -75,7 +75,7 @@ def run(values=None, *, loaders=None, n_epoch=N_EPOCH, **options):
 
 
 def by_hand(scheduler_fn, params, moments, values=None):
-    """The same scheduler on an optimizer of its own, stepped after the steps (counted from 1) in ``moments``."""
+    """The same scheduler on a separate optimizer, stepped after the steps (counted from 1) in ``moments``."""
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.Adam([weight], lr=LR)
     scheduler = scheduler_fn(optimizer, **params)
@@ -90,7 +90,7 @@ def by_hand(scheduler_fn, params, moments, values=None):
 
 
 def test_every_scheduler_of_torch_has_a_recipe():
-    """A scheduler that torch adds fails here until it is tried."""
+    """Every scheduler of torch has a recipe in this file."""
     assert sorted(RECIPES) == all_schedulers()
 
 
@@ -98,7 +98,7 @@ def test_every_scheduler_of_torch_has_a_recipe():
 def test_a_scheduler_steps_as_by_hand(name):
     """The rate of every optimizer step is that of the same scheduler stepped by hand at the right moments."""
     scheduler_fn, params, interval = RECIPES[name]
-    values = [0.7, 0.6, 0.5] if interval == "check" else None
+    values = [0.7, 0.6, 0.5] if interval == "validation" else None
     rates, trainer = run(values, scheduler_fn=scheduler_fn, scheduler_params=params)
     moments = list(range(1, 13)) if interval == "step" else [4, 8, 12]
     params = dict(params or {})
@@ -108,22 +108,28 @@ def test_a_scheduler_steps_as_by_hand(name):
         params["mode"] = "max"
     assert rates == by_hand(scheduler_fn, params, moments, values)
     assert len(set(rates)) > 1
-    assert trainer.history["lr"] == (rates[4::4] if interval == "step" else rates[3::4][:3])  # the rate that a check finds
+    assert trainer.history["lr"] == (rates[4::4] if interval == "step" else rates[3::4][:3])  # the rate at each record
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"ReduceLROnPlateau"}))
-@pytest.mark.parametrize("interval", ["step", "check", "epoch"])
-def test_scheduler_interval_goes_before_the_schedulers_own_habit(name, interval):
-    """Any scheduler steps by step, by check or by epoch where that is asked for; OneCycleLR learns how often that is."""
+@pytest.mark.parametrize("interval", ["step", "validation", "epoch"])
+def test_scheduler_interval_overrides_the_default(name, interval):
+    """Any scheduler steps by step, by validation or by epoch as requested, and OneCycleLR gets the number of its steps."""
     scheduler_fn, params, _ = RECIPES[name]
     params = dict(params or {})
-    if name == "OneCycleLR" and interval == "check":
+    if name == "OneCycleLR" and interval == "validation":
         params["total_steps"] = 6
     rates, _ = run(scheduler_fn=scheduler_fn, scheduler_params=params, scheduler_interval=interval, val_every=2)
     if name == "OneCycleLR":
-        params["total_steps"] = {"step": 12, "check": 6, "epoch": 3}[interval]
-    moments = {"step": list(range(1, 13)), "check": [2, 4, 6, 8, 10, 12], "epoch": [4, 8, 12]}[interval]
+        params["total_steps"] = {"step": 12, "validation": 6, "epoch": 3}[interval]
+    moments = {"step": list(range(1, 13)), "validation": [2, 4, 6, 8, 10, 12], "epoch": [4, 8, 12]}[interval]
     assert rates == by_hand(scheduler_fn, params, moments)
+
+
+def test_scheduler_interval_check_is_validation():
+    """The older name "check" is an alias of "validation"."""
+    options = {"scheduler_fn": lr_scheduler.ExponentialLR, "scheduler_params": {"gamma": 0.5}, "val_every": 2}
+    assert run(scheduler_interval="check", **options)[0] == run(scheduler_interval="validation", **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +140,8 @@ def test_scheduler_interval_goes_before_the_schedulers_own_habit(name, interval)
         ("metric", [0.5, math.nan, 0.6], [False, True, False]),
     ],
 )
-def test_a_plateau_is_seen_in_the_direction_of_the_monitor(monitor, values, lowered):
-    """A metric that is best at its maximum lowers the rate where it does not rise (torch's default would do the reverse)."""
+def test_a_plateau_has_the_direction_of_the_monitor(monitor, values, lowered):
+    """A metric that is maximised lowers the rate where it does not rise, unlike torch's default."""
     rates, trainer = run(values, scheduler_fn=lr_scheduler.ReduceLROnPlateau, scheduler_params={"factor": 0.5, "patience": 0})
     expected = [LR]
     for low in lowered:
@@ -147,14 +153,14 @@ def test_a_plateau_is_seen_in_the_direction_of_the_monitor(monitor, values, lowe
     ("mode", "values", "last"), [("min", [0.5, 0.4, 0.3], LR), ("min", [0.5, 0.6, 0.7], LR / 4), (None, [0.5, 0.6, 0.7], LR)]
 )
 def test_a_plateau_follows_an_evaluate_fn_assigned_later(mode, values, last):
-    """The direction is that of the function assigned after construction, also where another metric decided before."""
+    """The direction is that of a function assigned after construction, also where another metric decided before."""
     options = {"scheduler_fn": lr_scheduler.ReduceLROnPlateau, "scheduler_params": {"factor": 0.5, "patience": 0}, "mode": mode}
     assert run(values, **options)[0][-1] == last
     assert run(values, **options, metrics=["logloss"])[0][-1] == last
 
 
-def test_a_plateau_by_check_counts_several_checks_an_epoch():
-    """With val_every the plateau is asked at every check."""
+def test_a_plateau_steps_at_every_validation():
+    """With val_every the plateau scheduler steps at every validation of an epoch."""
     rates, trainer = run(
         [0.5] * 6, scheduler_fn=lr_scheduler.ReduceLROnPlateau, scheduler_params={"factor": 0.5, "patience": 1}, val_every=2
     )
@@ -171,10 +177,10 @@ def test_a_contrary_plateau_is_an_error(metric):
             zoo.trainer(metrics=[metric], scheduler_fn=scheduler_fn, scheduler_params={"mode": wrong})
 
 
-def test_a_plateau_may_watch_another_metric_than_the_monitor():
-    """A LearningRate of the user's own has a monitor of its own, and takes that metric's direction."""
-    own = LearningRate(lr_scheduler.ReduceLROnPlateau, {"patience": 0}, monitor="logloss")
-    trainer = zoo.trainer(callbacks=[own])
+def test_a_plateau_may_monitor_another_metric():
+    """A LearningRate of the user has its own monitor, with the direction of that metric."""
+    schedule = LearningRate(lr_scheduler.ReduceLROnPlateau, {"patience": 0}, monitor="logloss")
+    trainer = zoo.trainer(callbacks=[schedule])
     assert trainer.scheduler.mode == "min"
     trainer.fit(*zoo.loaders())
     assert trainer.scheduler.best == min(trainer.history["logloss"])
@@ -182,8 +188,8 @@ def test_a_plateau_may_watch_another_metric_than_the_monitor():
         zoo.trainer(callbacks=[LearningRate(lr_scheduler.ReduceLROnPlateau, monitor="nothing")])
 
 
-def test_a_plateau_needs_validation_and_checks():
-    """Without a validation loader, or by optimizer step, there is no plateau to see: an error before the first step."""
+def test_a_plateau_needs_validations():
+    """A plateau scheduler without a validation loader, or by optimizer step, is an error before the first step."""
     plateau = {"scheduler_fn": lr_scheduler.ReduceLROnPlateau}
     trainer = zoo.trainer(**plateau)
     before = zoo.copy_of(trainer.model.state_dict())
@@ -195,8 +201,8 @@ def test_a_plateau_needs_validation_and_checks():
 
 
 @pytest.mark.parametrize(("n", "accumulate", "total"), [(64, 1, 12), (64, 3, 6), (72, 2, 9), (33, 1, 9)])
-def test_one_cycle_learns_its_length_from_the_loader(n, accumulate, total):
-    """total_steps counts optimizer steps, smaller last groups and batches too, and the cycle ends with the run."""
+def test_one_cycle_ends_with_the_run(n, accumulate, total):
+    """total_steps counts optimizer steps, smaller last groups and batches included, and the cycle ends with the run."""
     rates, trainer = run(
         loaders=zoo.loaders(n), scheduler_fn=lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1}, accumulate=accumulate
     )
@@ -205,7 +211,7 @@ def test_one_cycle_learns_its_length_from_the_loader(n, accumulate, total):
 
 
 def test_one_cycle_of_the_users_own_length():
-    """A cycle longer than the run is the user's choice; one that would end within it is an error before the first step."""
+    """A cycle longer than the run is allowed; one that would end within it is an error before the first step."""
     fine = {"epochs": 3, "steps_per_epoch": 4}
     assert run(scheduler_fn=lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1, **fine})[1].state.step == 12
     assert run(scheduler_fn=lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1, "total_steps": 50})[1].state.step == 12
@@ -213,9 +219,9 @@ def test_one_cycle_of_the_users_own_length():
         run(scheduler_fn=lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1, "total_steps": 11})
 
 
-@pytest.mark.parametrize("interval", [None, "check"])
+@pytest.mark.parametrize("interval", [None, "validation"])
 def test_one_cycle_of_unknown_length_is_an_error(interval):
-    """A loader without a length, or a cycle by check, needs total_steps; with it the run goes."""
+    """With a loader without a length, or by validation, OneCycleLR needs total_steps, and works with it."""
     options = {"scheduler_fn": lr_scheduler.OneCycleLR, "scheduler_interval": interval}
     train, val = zoo.loaders()
     loader = train if interval else iter(list(train))
@@ -229,7 +235,7 @@ def test_one_cycle_of_unknown_length_is_an_error(interval):
 
 
 def test_lower_the_rate_first_and_stop_later():
-    """The documented recipe: a plateau of patience 1 under a stopper of patience 4 lowers twice before the stop."""
+    """A plateau of patience 1 with a stopper of patience 4 lowers the rate twice before the stop, as documented."""
     options = {"scheduler_fn": lr_scheduler.ReduceLROnPlateau, "scheduler_params": {"factor": 0.1, "patience": 1}}
     values = [0.7, 0.6, 0.6, 0.6, 0.6, 0.9]
     _, trainer = run(values, n_epoch=9, earlystop_patience=4, **options)
@@ -239,7 +245,7 @@ def test_lower_the_rate_first_and_stop_later():
 
 
 def test_the_schedule_state_round_trips():
-    """A scheduler that takes up another's state gives the same rates from there."""
+    """A scheduler with the loaded state of another one gives the same rates from there."""
     _, trainer = run(scheduler_fn=lr_scheduler.CosineAnnealingLR, scheduler_params={"T_max": 7})
     state = trainer.callback(LearningRate).state_dict()
     _, other = run(n_epoch=1, scheduler_fn=lr_scheduler.CosineAnnealingLR, scheduler_params={"T_max": 7})

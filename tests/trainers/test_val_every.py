@@ -1,4 +1,4 @@
-"""When a run looks at its validation data, and what callbacks may ask for."""
+"""When a run validates, and what callbacks may request."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from torch_rechub.engine.validation_times import ValidationTimes
         (2, 3, [2, 3, 5, 6]),
     ],
 )
-def test_checks_fall_where_val_every_says(val_every, accumulate, steps):
-    """A fraction of an epoch or a number of optimizer steps, and the end of each epoch; never two checks after one step."""
+def test_validations_follow_val_every(val_every, accumulate, steps):
+    """Validations follow a fraction of an epoch or a number of steps, and each epoch's end; never two after one step."""
     trainer = zoo.trainer(n_epoch=2, val_every=val_every, accumulate=accumulate)
     history = trainer.fit(*zoo.loaders(batch_size=8))
     assert history["step"] == steps
@@ -41,26 +41,26 @@ def test_checks_fall_where_val_every_says(val_every, accumulate, steps):
 
 
 @given(st.integers(1, 400), st.integers(1, 60))
-def test_a_fraction_spreads_checks_evenly(n_step, n_check):
-    """With val_every=1/n the checks of an epoch lie half a step from its n-ths at most, however short the epoch."""
-    times = ValidationTimes(1 / n_check)
+def test_a_fraction_spreads_validations_evenly(n_step, n_validation):
+    """With val_every=1/n the validations of an epoch lie at most half a step from its n-ths, for any length of the epoch."""
+    times = ValidationTimes(1 / n_validation)
     due = [step for step in range(1, n_step) if times.due(step, n_step)]
-    exact = [Fraction(k * n_step, n_check) for k in range(1, n_check)]
+    exact = [Fraction(k * n_step, n_validation) for k in range(1, n_validation)]
     half = Fraction(1, 2) + Fraction(1, 10**9)
     assert all(any(abs(step - x) <= half for x in exact) for step in due)
     assert all(any(abs(step - x) <= half for step in due) for x in exact if 1 <= x <= n_step - 1)
-    assert len(due) <= n_check
+    assert len(due) <= n_validation
 
 
 @pytest.mark.parametrize("bad", ["x", 0, -1, 0.0, 1.5, -0.5, True, float("nan"), [1]])
-def test_val_every_must_make_sense(bad):
-    """Anything but a fraction in (0, 1] or a whole number of steps is an error at construction."""
+def test_val_every_refuses_bad_values(bad):
+    """Anything but a fraction in (0, 1] or a number of steps is an error at construction."""
     with pytest.raises(ValueError, match="val_every must be a fraction"):
         zoo.trainer(val_every=bad)
 
 
 def test_a_fraction_needs_a_length():
-    """A fraction of an epoch of unknown length is an error before the first step; a number of steps is not."""
+    """A fraction of an epoch of unknown length is an error before the first step, and a number of steps works."""
     train, val = zoo.loaders()
     batches = list(train)
     trainer = zoo.trainer(val_every=0.5)
@@ -71,8 +71,8 @@ def test_a_fraction_needs_a_length():
     assert zoo.trainer(val_every=2, n_epoch=1).fit(iter(batches), val)["step"] == [2, 4]
 
 
-def test_patience_counts_checks():
-    """With several checks an epoch, patience is a number of checks, and the run ends within the epoch."""
+def test_patience_counts_validations():
+    """With several validations an epoch, patience counts validations, and the run ends within the epoch."""
     ended = []
 
     class Ends(Callback):
@@ -87,11 +87,11 @@ def test_patience_counts_checks():
     assert ended == [0]
 
 
-class Asks(Callback):
-    """Asks for something at a batch, and notes where it happened."""
+class RequestsAtBatch(Callback):
+    """Makes a request at a batch, and records where it takes effect."""
 
     def __init__(self, batch, what):
-        self.batch, self.what, self.saved, self.checked = batch, what, [], []
+        self.batch, self.what, self.saved, self.validated = batch, what, [], []
 
     def on_batch_end(self, trainer):
         if trainer.state.epoch == 0 and trainer.state.batch == self.batch:
@@ -101,28 +101,28 @@ class Asks(Callback):
         self.saved.append((trainer.state.step, trainer.state.batch))
 
     def on_validation_begin(self, trainer):
-        self.checked.append((trainer.state.step, trainer.state.batch))
+        self.validated.append((trainer.state.step, trainer.state.batch))
 
 
-@pytest.mark.parametrize(("batch", "answered"), [(1, (1, 3)), (2, (1, 3)), (3, (1, 3)), (4, (2, 6)), (7, (3, 8)), (8, (3, 8))])
+@pytest.mark.parametrize(("batch", "takes_effect"), [(1, (1, 3)), (2, (1, 3)), (3, (1, 3)), (4, (2, 6)), (7, (3, 8)), (8, (3, 8))])
 @pytest.mark.parametrize("what", ["validation", "save", "stop"])
-def test_requests_are_answered_between_optimizer_steps(batch, answered, what, tmp_path):
-    """With 3 batches a step (the last group of 2), a wish is granted after the step that the batch belongs to."""
-    asks = Asks(batch, what)
-    trainer = zoo.trainer(zoo.plain_model(), n_epoch=1, accumulate=3, callbacks=[asks], model_path=tmp_path)
+def test_requests_take_effect_between_optimizer_steps(batch, takes_effect, what, tmp_path):
+    """With 3 batches a step (the last group of 2), a request takes effect after the step of its batch."""
+    requests = RequestsAtBatch(batch, what)
+    trainer = zoo.trainer(zoo.plain_model(), n_epoch=1, accumulate=3, callbacks=[requests], model_path=tmp_path)
     trainer.evaluate_fn = zoo.Scripted([0.5, 0.4])
     history = trainer.fit(*zoo.loaders(batch_size=8), resume="auto")
     if what == "validation":
-        assert asks.checked == sorted({answered, (3, 8)})
+        assert requests.validated == sorted({takes_effect, (3, 8)})
     elif what == "save":
-        assert answered in asks.saved
+        assert takes_effect in requests.saved
     else:
-        assert (trainer.state.step, trainer.state.batch) == answered
+        assert (trainer.state.step, trainer.state.batch) == takes_effect
         assert history.stop_reason == "because"
 
 
 def test_requests_do_not_outlive_their_run():
-    """What was asked for in one fit and not granted is forgotten at the next."""
+    """A request of one fit that had no effect is not made in the next fit."""
     trainer = zoo.trainer(n_epoch=2)
     train, val = zoo.loaders()
     trainer.request_stop("before any run")
@@ -130,10 +130,10 @@ def test_requests_do_not_outlive_their_run():
 
 
 @pytest.mark.parametrize("kind", ["ours", "plain"])
-def test_checks_change_nothing_but_the_history(kind):
-    """With checks at every step, dropout's random numbers, batch norm's statistics and the weights go as without any."""
+def test_validations_change_only_the_history(kind):
+    """With validations at every step, random numbers, batch statistics and weights are those without any."""
     train, val = zoo.loaders()
-    if kind == "plain":  # whose iteration draws from torch's random state
+    if kind == "plain":  # its iteration draws from torch's random state
         val = DataLoader(TorchDataset(zoo.columns(40, 7), zoo.labels(zoo.columns(40, 7), 7)), batch_size=16)
     runs = []
     for val_every in (None, 1):
@@ -145,8 +145,8 @@ def test_checks_change_nothing_but_the_history(kind):
     assert torch.equal(runs[0][1], runs[1][1])
 
 
-def test_a_module_kept_in_evaluation_mode_stays_there_through_a_check():
-    """A check puts every module back into the mode that it was in, not all into one."""
+def test_a_module_in_evaluation_mode_keeps_it_in_a_validation():
+    """A validation restores the mode of every single module."""
     frozen = []
 
     class Freeze(Callback):

@@ -1,4 +1,4 @@
-"""However a run ends, the model holds the best weights that a check has seen, and model.pth holds the same."""
+"""However a run ends, the model and model.pth hold the best weights that a validation has measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch_rechub.trainers import Trainer
 WORSE_THEN = [0.5, 0.7, 0.6, 0.65, 0.69, 0.1, 0.2, 0.3, 0.4, 0.1]
 
 
-def breaks(hook, n, error):
+def raises_at(hook, n, error):
     """A callback that raises at the n-th call of a hook."""
     left = iter(range(n - 1, -1000, -1))
 
@@ -24,11 +24,11 @@ def breaks(hook, n, error):
         if next(left) == 0:
             raise error
 
-    return type("Breaks", (Callback,), {hook: raise_at})()
+    return type("Raises", (Callback,), {hook: raise_at})()
 
 
-class BreakingLoader:
-    """Raises in place of the n-th batch that it is asked for, over all epochs."""
+class RaisingLoader:
+    """Raises in place of the n-th batch, counted over all epochs."""
 
     def __init__(self, loader, n, error):
         self.loader, self.n, self.error = loader, n, error
@@ -62,10 +62,10 @@ def make(tmp_path, values=WORSE_THEN, *, callbacks=(), **options):
 
 
 def assert_best(trainer, watch, tmp_path):
-    """The model and its file hold the weights of the record with the best metric (the first of equals), and say so."""
+    """The model and model.pth hold the weights of the record with the best metric (the first of equals)."""
     values = trainer.history["metric"]
     best = max((i for i in range(len(values)) if math.isfinite(values[i])), key=lambda i: (values[i], -i))
-    expected = watch.at_check[best]
+    expected = watch.at_validation[best]
     assert zoo.same(trainer.model.state_dict(), expected)
     assert zoo.same(trainer.early_stopper.best_weights, expected)
     assert trainer.early_stopper.best_auc == values[best]
@@ -77,17 +77,17 @@ def assert_best(trainer, watch, tmp_path):
 
 
 def test_best_weights_survive_a_full_run(tmp_path):
-    """After the last epoch the best weights are back, not the last ones."""
+    """After the last epoch the model holds the best weights, not the last ones."""
     trainer, watch = make(tmp_path, [0.5, 0.7, 0.6])
     history = trainer.fit(*zoo.loaders())
     assert len(history) == 3
     assert history.stop_reason is None
     assert_best(trainer, watch, tmp_path)
-    assert not zoo.same(trainer.model.state_dict(), watch.at_check[-1])
+    assert not zoo.same(trainer.model.state_dict(), watch.at_validation[-1])
 
 
 def test_best_weights_survive_an_early_stop(tmp_path):
-    """Patience stops the run at its third check without improvement, with the best weights."""
+    """Patience stops the run at its third validation without improvement, with the best weights."""
     trainer, watch = make(tmp_path)
     history = trainer.fit(*zoo.loaders())
     assert len(history) == 5
@@ -97,18 +97,18 @@ def test_best_weights_survive_an_early_stop(tmp_path):
 
 
 def test_best_weights_are_those_of_real_training(tmp_path):
-    """With the real AUC and logloss recorded, the weights kept are those of the largest AUC; trainer.evaluate gives it again."""
+    """The best weights are those of the largest recorded AUC, and trainer.evaluate gives it again."""
     watch = zoo.Watch()
     trainer = zoo.trainer(n_epoch=6, model_path=tmp_path, callbacks=[watch], val_every=2)
     train, val = zoo.loaders()
     history = trainer.fit(train, val)
     best = history["auc"].index(max(history["auc"]))
-    assert zoo.same(trainer.model.state_dict(), watch.at_check[best])
+    assert zoo.same(trainer.model.state_dict(), watch.at_validation[best])
     assert trainer.evaluate(trainer.model, val) == history["auc"][best] == history.best["auc"]
 
 
 def test_best_weights_survive_a_requested_stop(tmp_path):
-    """A callback's request_stop ends the run after the present step; the first reason is kept."""
+    """request_stop ends the run after the present step, with the first reason."""
 
     class Second(StopsAt):
         def on_batch_end(self, trainer):
@@ -139,17 +139,17 @@ def test_best_weights_survive_a_requested_stop(tmp_path):
     ],
 )
 def test_best_weights_survive_a_callback_that_raises(tmp_path, hook, n, error):
-    """An exception or an interrupt in any hook leaves the best weights in the model and in the file, and goes on its way."""
-    trainer, watch = make(tmp_path, callbacks=[breaks(hook, n, error)])
+    """An exception in any hook is raised by fit, and the model and model.pth hold the best weights."""
+    trainer, watch = make(tmp_path, callbacks=[raises_at(hook, n, error)])
     with pytest.raises(type(error)) as raised:
         trainer.fit(*zoo.loaders())
     assert raised.value is error
-    assert trainer.state.exception is None  # known to the hooks; afterwards nothing holds on to the failed step's frames
+    assert trainer.state.exception is None  # set for the hooks only: afterwards it would keep the frames of the failed step alive
     assert_best(trainer, watch, tmp_path)
 
 
 def test_an_exception_names_its_callback(tmp_path, caplog):
-    """An error from a hook carries a note that names the callback and the hook, and so does the log."""
+    """An error of a hook has a note that names the callback and the hook, and the log names them too."""
 
     class Clumsy(Callback):
         def on_batch_end(self, trainer):
@@ -165,10 +165,10 @@ def test_an_exception_names_its_callback(tmp_path, caplog):
 @pytest.mark.parametrize("error", [OSError("disk gone"), KeyboardInterrupt()], ids=["error", "interrupt"])
 @pytest.mark.parametrize(("part", "n"), [("train", 10), ("val", 8)])
 def test_best_weights_survive_a_loader_that_raises(tmp_path, part, n, error):
-    """An exception while a batch is loaded, for training or for a check, costs nothing that was found."""
+    """An exception in the training or validation loader keeps the best weights."""
     trainer, watch = make(tmp_path)
     loaders = dict(zip(("train", "val"), zoo.loaders(), strict=True))
-    loaders[part] = BreakingLoader(loaders[part], n, error)
+    loaders[part] = RaisingLoader(loaders[part], n, error)
     with pytest.raises(type(error)):
         trainer.fit(*loaders.values())
     assert len(trainer.history) == 2
@@ -177,9 +177,9 @@ def test_best_weights_survive_a_loader_that_raises(tmp_path, part, n, error):
 
 @pytest.mark.parametrize("part", ["forward", "evaluate_fn"])
 def test_best_weights_survive_a_model_or_metric_that_raises(tmp_path, part):
-    """An exception in the model's forward or in the metric is no different."""
+    """An exception in the model's forward or in the metric keeps the best weights."""
     trainer, watch = make(tmp_path, [0.5, 0.7])
-    trainer.n_epoch = 5  # the script is too short: the third check raises an IndexError
+    trainer.n_epoch = 5  # there are two values: the third validation raises an IndexError
     if part == "forward":
         n_call = iter(range(100))
 
@@ -195,7 +195,7 @@ def test_best_weights_survive_a_model_or_metric_that_raises(tmp_path, part):
 
 @pytest.mark.parametrize("n", [1, 2], ids=["the first", "the second"])
 def test_an_interrupt_within_the_copy_of_the_best_weights_loses_nothing(tmp_path, monkeypatch, n):
-    """Broken off halfway through the copy of better weights, the run ends with these better weights, in the model and in the file."""
+    """An interrupt within the copy of better weights ends the run with these better weights, in the model and in model.pth."""
     real, calls = early_stopper.copy_weights, []
 
     def half_a_copy(weights, into=None):
@@ -217,24 +217,24 @@ def test_an_interrupt_within_the_copy_of_the_best_weights_loses_nothing(tmp_path
 
 @pytest.mark.parametrize("function", ["_torch_save", "sync_folder"])
 def test_an_interrupt_within_a_save_loses_nothing(tmp_path, monkeypatch, function):
-    """Broken off while model.pth is written, the run still ends with the file of the best weights."""
+    """An interrupt while model.pth is written ends the run with the best weights in model.pth."""
     real, calls = getattr(storage, function), []
 
-    def broken(*args):
+    def interrupt(*args):
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
         real(*args)
 
-    monkeypatch.setattr(storage, function, broken)
+    monkeypatch.setattr(storage, function, interrupt)
     trainer, watch = make(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(*zoo.loaders())
     assert_best(trainer, watch, tmp_path)
 
 
-def test_a_disk_that_is_full_costs_the_file_alone(tmp_path, monkeypatch):
-    """When model.pth cannot be written any more, the error names it, the model holds the best weights, the old file is whole."""
+def test_a_full_disk_keeps_the_older_file(tmp_path, monkeypatch):
+    """Where model.pth cannot be written, the error names it, the model holds the best weights, and the old file is complete."""
     trainer, watch = make(tmp_path)
     real, calls = storage._torch_save, []
 
@@ -247,8 +247,8 @@ def test_a_disk_that_is_full_costs_the_file_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "_torch_save", full)
     with pytest.raises(OSError, match=r"No space left on device.*model\.pth"):
         trainer.fit(*zoo.loaders())
-    assert zoo.same(trainer.model.state_dict(), watch.at_check[1])
-    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_check[0])
+    assert zoo.same(trainer.model.state_dict(), watch.at_validation[1])
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_validation[0])
     assert len(list((tmp_path / "saved").iterdir())) == 1
 
 
@@ -257,8 +257,8 @@ def warnings_of(caplog):
 
 
 @pytest.mark.parametrize("validate", [False, True], ids=["no validation", "never finite"])
-def test_without_a_best_the_last_weights_stay(tmp_path, caplog, validate):
-    """Without validation, or without one finite value, the model and its file hold the last weights, and one warning says so."""
+def test_without_a_best_validation_the_last_weights_remain(tmp_path, caplog, validate):
+    """Without validation, or without a finite value, the model and its file hold the last weights, with one warning."""
     trainer, watch = make(tmp_path, [math.nan, math.inf, -math.inf], earlystop_patience=9)
     train, val = zoo.loaders()
     history = trainer.fit(train, val if validate else None)
@@ -271,15 +271,15 @@ def test_without_a_best_the_last_weights_stay(tmp_path, caplog, validate):
     assert warnings_of(caplog) == [f"{said}: the model keeps its last weights"]
 
 
-def test_a_run_without_improvement_of_nan_stops(tmp_path):
-    """NaN counts as no improvement: patience runs out."""
+def test_nan_counts_as_no_improvement(tmp_path):
+    """Patience counts a validation whose value is NaN."""
     trainer, _ = make(tmp_path, [math.nan] * 9, earlystop_patience=2)
     assert len(trainer.fit(*zoo.loaders())) == 2
 
 
-def test_a_run_broken_off_before_its_first_check_keeps_its_last_weights(tmp_path, caplog):
-    """Before any check there is no best: the weights of the last step stay, and are saved."""
-    trainer, watch = make(tmp_path, callbacks=[breaks("on_batch_begin", 3, KeyboardInterrupt())])
+def test_a_run_interrupted_before_its_first_validation_keeps_its_last_weights(tmp_path, caplog):
+    """Without a validation the weights of the last step remain and are saved."""
+    trainer, watch = make(tmp_path, callbacks=[raises_at("on_batch_begin", 3, KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(*zoo.loaders())
     assert zoo.same(trainer.model.state_dict(), watch.at_batch[-1])
@@ -288,7 +288,7 @@ def test_a_run_broken_off_before_its_first_check_keeps_its_last_weights(tmp_path
 
 
 def test_a_run_that_cannot_begin_changes_nothing(tmp_path):
-    """When a callback refuses to begin, no weight has moved and no file was written."""
+    """Where a callback raises before the first step, no weight has changed and no file was written."""
     trainer, _ = make(tmp_path, callbacks=[EarlyStopper(3, monitor="unknown")])
     before = zoo.copy_of(trainer.model.state_dict())
     with pytest.raises(ValueError, match="unknown"):
@@ -298,16 +298,16 @@ def test_a_run_that_cannot_begin_changes_nothing(tmp_path):
 
 
 def test_min_keeps_the_smallest(tmp_path):
-    """With mode="min" an assigned error function is best where it is smallest."""
+    """With mode="min" the weights of the smallest value of an assigned function are the best."""
     trainer, watch = make(tmp_path, [0.5, 0.3, 0.4], mode="min")
     trainer.fit(*zoo.loaders())
     assert trainer.early_stopper.best_auc == 0.3
-    assert zoo.same(trainer.model.state_dict(), watch.at_check[1])
+    assert zoo.same(trainer.model.state_dict(), watch.at_validation[1])
     assert trainer.history.best["metric"] == 0.3
 
 
-def test_a_copy_that_never_succeeds_tells_its_own_error(tmp_path, monkeypatch):
-    """Where memory for a copy of the best weights ends for good, that error is raised, and the file holds the last best weights written."""
+def test_a_copy_that_always_fails_raises_its_error(tmp_path, monkeypatch):
+    """Where no copy of the best weights has memory, that error is raised, and model.pth holds the best weights before."""
     real, calls = early_stopper.copy_weights, []
 
     def no_memory(weights, into=None):
@@ -320,4 +320,4 @@ def test_a_copy_that_never_succeeds_tells_its_own_error(tmp_path, monkeypatch):
     trainer, watch = make(tmp_path)
     with pytest.raises(MemoryError, match="no memory for the copy"):
         trainer.fit(*zoo.loaders())
-    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_check[0])
+    assert zoo.same(torch.load(tmp_path / "saved" / "model.pth", weights_only=True), watch.at_validation[0])

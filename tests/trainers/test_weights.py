@@ -1,4 +1,4 @@
-"""Row weights: how much a row counts in the loss and in the metrics."""
+"""Row weights in the loss and in the metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTS = np.random.default_rng(0).integers(0, 4, 40)
 
 
 def weighted_and_repeated(n=40, seed=0):
-    """One batch of weighted rows, and the same with each row as often as it weighs."""
+    """One batch of weighted rows, and the same with each row repeated by its weight."""
     x = zoo.columns(n, seed)
     y = zoo.labels(x, seed)
     repeated = {name: column.repeat(COUNTS, axis=0) for name, column in x.items()}
@@ -25,8 +25,8 @@ def weighted_and_repeated(n=40, seed=0):
     )
 
 
-class Own(nn.Module):
-    """A module that gives probabilities alone."""
+class UserModule(nn.Module):
+    """A module that gives probabilities only."""
 
     def __init__(self):
         super().__init__()
@@ -38,11 +38,11 @@ class Own(nn.Module):
 
 @pytest.mark.parametrize("kind", ["our model", "own module", "assigned criterion"])
 def test_integer_weights_equal_repeated_rows(kind):
-    """Training and every metric see a row of weight n as n rows, whoever computes the loss."""
+    """In training and in every metric a row of weight n counts as n rows, whatever computes the loss."""
     results = []
     for loader in weighted_and_repeated():
         torch.manual_seed(0)
-        trainer = zoo.trainer(Own() if kind == "own module" else zoo.plain_model(), n_epoch=5, optimizer_fn=torch.optim.SGD)
+        trainer = zoo.trainer(UserModule() if kind == "own module" else zoo.plain_model(), n_epoch=5, optimizer_fn=torch.optim.SGD)
         if kind == "assigned criterion":
             trainer.criterion = nn.MSELoss()
         history = trainer.fit(loader, loader)
@@ -54,7 +54,7 @@ def test_integer_weights_equal_repeated_rows(kind):
         torch.testing.assert_close(value, results[1][4][name], rtol=1e-4, atol=1e-6)
 
 
-def test_weights_reach_a_loop_by_hand():
+def test_weights_count_in_a_hand_written_loop():
     """model(batch) of (x, y, weight) is sum(w * loss) / sum(w)."""
     model = zoo.plain_model()
     one, other = (model(next(iter(loader))) for loader in weighted_and_repeated())
@@ -64,7 +64,7 @@ def test_weights_reach_a_loop_by_hand():
 
 
 def test_weights_need_a_criterion_of_single_rows():
-    """A criterion that only gives means cannot be weighted: the error says what to do, and no weight has moved."""
+    """Weights with a criterion that gives only a mean are an error with a remedy, and no weight has changed."""
     trainer = zoo.trainer(zoo.plain_model())
     trainer.criterion = lambda p, y: (p - y).abs().mean()
     before = zoo.copy_of(trainer.model.state_dict())
@@ -74,10 +74,10 @@ def test_weights_need_a_criterion_of_single_rows():
 
 
 def test_a_bad_weight_of_a_foreign_loader_is_refused():
-    """A weight that is negative or no number is an error that names the row, before a weight of the model moves."""
+    """A weight that is negative or not finite is an error that names the row, and the model has not changed."""
     x, y = zoo.tensors(8)
     for bad in (-1.0, float("nan"), float("inf")):
-        for module in (zoo.plain_model(), Own()):
+        for module in (zoo.plain_model(), UserModule()):
             trainer = zoo.trainer(module)
             before = zoo.copy_of(module.state_dict())
             with pytest.raises(ValueError, match=r"Row weights must be finite and >= 0; got .* at row 2 of the batch"):
@@ -86,7 +86,7 @@ def test_a_bad_weight_of_a_foreign_loader_is_refused():
 
 
 def test_weights_of_the_generator_reach_the_trainer():
-    """DataGenerator(weight=) and weight_val= come out of the loaders as a third part."""
+    """DataGenerator(weight=) and weight_val= make the loaders yield weights as a third part."""
     x = zoo.columns(40)
     train, val, _ = DataGenerator(x, zoo.labels(x), weight=COUNTS).generate_dataloader(x, zoo.labels(x), weight_val=COUNTS, seed=0)
     assert len(next(iter(train))) == len(next(iter(val))) == 3

@@ -1,6 +1,6 @@
-"""Composer: EarlyStopper, checkpoints by save_folder (it has none that follows a score); load_path to go on.
+"""Composer: EarlyStopper, checkpoints by save_folder (it has none that follows a score); load_path to resume.
 
-It asks for a torch below 2.7.1 and is run with 2.13 here. Its torchvision, made for CUDA, lacks two operators that are never called.
+It requires torch below 2.7.1 and is run with 2.13 here. Its torchvision, built for CUDA, lacks two operators that are never called.
 """
 # ruff: noqa: E402
 

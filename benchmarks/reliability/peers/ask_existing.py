@@ -1,4 +1,4 @@
-"""torch-rechub 0.9.0: CTRTrainer; it writes model.pth once, behind the last epoch, and has nothing to go on from."""
+"""torch-rechub 0.9.0: CTRTrainer; it writes model.pth once, after the last epoch, and cannot resume."""
 
 import sys
 from pathlib import Path

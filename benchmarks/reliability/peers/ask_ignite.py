@@ -1,4 +1,4 @@
-"""ignite: EarlyStopping and ModelCheckpoint (atomic by default) on the evaluator; DeterministicEngine with Checkpoint to go on."""
+"""ignite: EarlyStopping and ModelCheckpoint (atomic by default) on the evaluator; DeterministicEngine with Checkpoint to resume."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Keras 3 on torch: EarlyStopping(restore_best_weights=True), ModelCheckpoint(save_best_only=True), BackupAndRestore to go on."""
+"""Keras 3 on torch: EarlyStopping(restore_best_weights=True), ModelCheckpoint(save_best_only=True), BackupAndRestore to resume."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Ours: CTRTrainer, whose built-in callbacks keep and restore the best; fit(resume="auto") with Checkpoint to go on."""
+"""Ours: CTRTrainer, whose built-in callbacks keep and restore the best; fit(resume="auto") with Checkpoint to resume."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ QUIET = {"progress": False, "device": "cpu"}
 
 
 class ByName(torch.nn.Module):
-    """A model of one column ``x``, as the trainer hands it over: by name."""
+    """A model of one column ``x``, which the trainer passes by name."""
 
     def __init__(self, model):
         super().__init__()

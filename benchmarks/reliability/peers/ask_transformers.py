@@ -1,4 +1,4 @@
-"""Hugging Face Trainer: EarlyStoppingCallback, load_best_model_at_end, metric_for_best_model; resume_from_checkpoint=True to go on."""
+"""Hugging Face Trainer: EarlyStoppingCallback, load_best_model_at_end, metric_for_best_model; resume_from_checkpoint=True to resume."""
 
 import sys
 from pathlib import Path
@@ -78,7 +78,7 @@ class Peer:
         return epoch_of(load_file(folder / "model.safetensors"))
 
     def saved(self, folder):
-        """A checkpoint is what ``resume_from_checkpoint`` would go on from: weights and optimizer."""
+        """A checkpoint that ``resume_from_checkpoint`` would resume from: weights and optimizer."""
 
         def read(one):
             torch.load(one / "optimizer.pt", weights_only=True)

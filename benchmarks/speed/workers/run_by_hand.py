@@ -1,4 +1,4 @@
-"""Our model and loaders in a loop by hand with torch's own dense Adam: its default loop, or the fused one."""
+"""Our model and loaders in a hand-written loop with torch's dense Adam: its default loop, or the fused one."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""DeepCTR-Torch, fed with float32 arrays (with other types it would make one float64 matrix); no output, no metric of the training rows."""
+"""DeepCTR-Torch, with float32 arrays (other types would become one float64 matrix), without output and metrics of training rows."""
 
 import sys
 
@@ -38,13 +38,13 @@ def main():
     model.compile(torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=task.decay), "binary_crossentropy", metrics=["auc"])
     evaluate = model.evaluate
 
-    def timed_check(*given):
+    def timed_validation(*given):
         turns.mark("train")
         found = evaluate(*given)
         turns.mark("validate")
         return found
 
-    model.evaluate = timed_check
+    model.evaluate = timed_validation
     (x, y), (x_val, y_val) = ((_floats(x), y) for x, y in (task.train, task.val))
     model.fit(x, y, batch_size=task.batch, epochs=10**6, verbose=0, validation_data=(x_val, y_val), callbacks=[TurnByTurn(turns)])
 

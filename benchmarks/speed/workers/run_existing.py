@@ -1,4 +1,4 @@
-"""The existing package (torch-rechub 0.9.0) fed with numpy arrays, the fastest of what it takes: a DataFrame costs it 700 us a row."""
+"""The existing package (torch-rechub 0.9.0) with numpy arrays, its fastest input: a DataFrame costs it 700 us a row."""
 
 import sys
 
@@ -30,23 +30,23 @@ def main():
 
 
 def measure(trainer, turns):
-    """Clocks around the two methods that its ``fit`` calls; what lies between them, its early stopper, is the keeping."""
+    """Measures the two methods that its ``fit`` calls; the time between them, its early stopper, counts as "keep"."""
     train_one_epoch, evaluate, seen = trainer.train_one_epoch, trainer.evaluate, {}
 
     def timed_epoch(loader):
         turns.end_if_begun(**seen)
-        trainer.early_stopper.best_auc = 0.0  # every check counts as an improvement
+        trainer.early_stopper.best_auc = 0.0  # every validation counts as an improvement
         turns.begin()
         loss = train_one_epoch(loader)
         turns.mark("train")
         return loss
 
-    def timed_check(model, loader):
+    def timed_validation(model, loader):
         seen["auc"] = evaluate(model, loader)
         turns.mark("validate")
         return seen["auc"]
 
-    trainer.train_one_epoch, trainer.evaluate = timed_epoch, timed_check
+    trainer.train_one_epoch, trainer.evaluate = timed_epoch, timed_validation
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What no implementation can go below: the step's matrix products at this machine's rate, and its bytes at this machine's bandwidth.
+"""A lower bound for any implementation: the step's matrix products at this machine's rate, and its bytes at its bandwidth.
 
 Products: three for each layer of the network (forward, gradient of the input, gradient of the weight), 2 x B x in x out operations each.
 Bytes: the batch read and written once; the embeddings gathered, and their gradients scattered (read and written); Adam on the rows that
 the batch touches (weight, two moments: read and written; gradient read); the network's input and each hidden output written and read
-once forward and once backward. Both rates are measured here, in turn with the others; that of the products with both of the libraries
+once forward and once backward. Both rates are measured here, alternating with the others; that of the products with both libraries
 that torch carries for them (MKL, which ``torch.mm`` calls, and oneDNN), and the faster one counts.
 """
 
@@ -16,7 +16,7 @@ import torch
 from turns import Task, Turns
 
 FLOAT = 4
-COPIED = 64_000_000  # floats: far more than a cache holds
+COPIED = 64_000_000  # floats, far more than a cache holds
 
 
 def layers_of(task):

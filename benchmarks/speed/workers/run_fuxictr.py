@@ -1,4 +1,4 @@
-"""FuxiCTR: a DeepFM of its own layers, put together as its model zoo (which its wheel leaves out) does, and its loader of npz files.
+"""FuxiCTR: a DeepFM of its layers, assembled as in its model zoo (which its wheel omits), and its loader of npz files.
 
 Its dense columns have embeddings too, so its network reads 39 x 16 numbers where the others read 26 x 16 + 13. It always clips gradients.
 """
@@ -34,7 +34,7 @@ class DeepFM(BaseModel):
         return {"y_pred": self.output_activation(logit)}
 
     def train_epoch(self, data_generator):
-        self._best_metric = -np.inf  # every check counts as an improvement
+        self._best_metric = -np.inf  # every validation counts as an improvement
         self.turns.begin()
         super().train_epoch(data_generator)
         self.turns.end(auc=self.auc)

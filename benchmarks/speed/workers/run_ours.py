@@ -1,4 +1,4 @@
-"""Our own trainer with all its callbacks, as a user runs it."""
+"""Our trainer with all its callbacks, as a user runs it."""
 
 import sys
 
@@ -12,14 +12,14 @@ from torch_rechub.trainers import CTRTrainer
 
 
 class TurnByTurn(Callback):
-    """One epoch a turn; every check counts as an improvement, so that every turn pays for keeping the best weights."""
+    """One epoch a turn; every validation is a new best, so that every turn copies and writes the best weights."""
 
     def __init__(self, turns):
         self.turns = turns
 
     def on_epoch_begin(self, trainer):
         stopper = trainer.early_stopper
-        stopper.load_state_dict({**stopper.state_dict(), "best_auc": 0.0})
+        stopper.load_state_dict({**stopper.state_dict(), "decisions": []})
         self.turns.begin()
 
     def on_batch_end(self, trainer):
@@ -29,7 +29,7 @@ class TurnByTurn(Callback):
     def on_validation_begin(self, trainer):
         self.turns.mark("keep")
 
-    def on_validation_end(self, trainer):
+    def decide(self, trainer):  # before the stopper, since this callback is listed before it
         self.turns.mark("validate")
 
     def on_epoch_end(self, trainer):

@@ -1,6 +1,6 @@
-"""RecBole's context-aware DeepFM, from its own text files, with its labelled evaluation.
+"""RecBole's context-aware DeepFM, from its text files, with its labelled evaluation.
 
-It numbers what it sees in the files; its vocabularies are then made as large as the setting says. Its dense columns have embeddings too,
+It numbers the values in the files; its vocabularies are then set to the sizes of the setting. Its dense columns have embeddings too,
 so its network reads 39 x 16 numbers; its network has no batch norm.
 """
 
@@ -11,7 +11,7 @@ from turns import Task, Turns
 
 
 def write_files(task, folder):
-    """RecBole's atomic files: tab-separated, the type of a column behind its name."""
+    """RecBole's atomic files: tab-separated, with the type of a column after its name."""
     (folder / "clicks").mkdir()
     header = [f"{name}:token" for name in task.sparse] + [f"{name}:float" for name in task.dense] + ["y:float"]
     forms = ["%d"] * len(task.sparse) + ["%.6f"] * len(task.dense) + ["%d"]
@@ -21,7 +21,7 @@ def write_files(task, folder):
 
 
 def options(task, folder):
-    """Our setting in its words; what is not named is its default."""
+    """Our setting in its terms; all else has its default."""
     return {
         "data_path": str(folder),
         "checkpoint_dir": str(folder),
@@ -52,7 +52,7 @@ def options(task, folder):
 
 def main():
     turns, task = Turns(), Task(sys.argv[1])
-    sys.argv = sys.argv[:1]  # RecBole reads the command line too
+    sys.argv = sys.argv[:1]  # RecBole also reads the command line
     import torch
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
@@ -73,23 +73,23 @@ def main():
 
 
 def measure(trainer, turns):
-    """Clocks around the two methods that its ``fit`` calls."""
+    """Measures the two methods that its ``fit`` calls."""
     train_epoch, valid_epoch = trainer._train_epoch, trainer._valid_epoch
 
     def timed_epoch(*given, **options):
-        trainer.best_valid_score = -np.inf  # every check counts as an improvement
+        trainer.best_valid_score = -np.inf  # every validation counts as an improvement
         turns.begin()
         loss = train_epoch(*given, **options)
         turns.mark("train")
         return loss
 
-    def timed_check(*given, **options):
+    def timed_validation(*given, **options):
         turns.mark("keep")
         found = valid_epoch(*given, **options)
         turns.mark("validate")
         return found
 
-    trainer._train_epoch, trainer._valid_epoch = timed_epoch, timed_check
+    trainer._train_epoch, trainer._valid_epoch = timed_epoch, timed_validation
 
 
 if __name__ == "__main__":

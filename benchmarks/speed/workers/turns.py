@@ -1,7 +1,7 @@
-"""A contender's side of the conversation: it works when told to and says what it took. Runs in every environment: numpy and torch only.
+"""A contender's side of the protocol: it runs on request and reports its times. It runs in every environment: numpy and torch only.
 
-The driver writes "go"; the contender trains for one epoch of its own ``fit``, validates, keeps its best weights, and answers with one line
-of JSON. Between turns it waits, so contenders take turns within one run and share whatever the machine does meanwhile.
+The driver writes "go"; the contender trains for one epoch of its ``fit``, validates, keeps its best weights, and replies with one line
+of JSON. It waits between turns, so that contenders alternate within one run and other load of the machine affects all of them.
 """
 
 import json
@@ -16,11 +16,11 @@ import torch
 
 
 class Task:
-    """What ``setting.json`` says, as attributes, and the rows: ``train`` and ``val`` are pairs of (columns, labels)."""
+    """The values of ``setting.json`` as attributes, and the rows: ``train`` and ``val`` are pairs of (columns, labels)."""
 
     def __init__(self, path):
-        told = json.loads(Path(path).read_text())
-        self.__dict__.update(told)
+        setting = json.loads(Path(path).read_text())
+        self.__dict__.update(setting)
         torch.set_num_threads(self.threads)
         torch.manual_seed(0)
         self.dense = [f"dense_{index}" for index in range(self.n_dense)]
@@ -33,23 +33,23 @@ class Task:
         self.val = {name: values[cut:] for name, values in columns.items()}, labels[cut:]
 
     def folder(self):
-        """A folder of this contender's own, gone with the run."""
+        """A folder of this contender, deleted after the run."""
         path = Path(self.data).with_name(f"worker-{os.getpid()}")
         path.mkdir()
         return path
 
 
 class Turns:
-    """Clocks around the phases of a turn: "train", "validate", and "keep" for all that is neither."""
+    """Measures the phases of a turn: "train", "validate", and "keep" for all other time."""
 
     def __init__(self):
-        self._answers = os.fdopen(os.dup(1), "w", buffering=1)
-        os.dup2(2, 1)  # what libraries print goes where errors go
+        self._replies = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)  # output of libraries goes to stderr
         self._start = time.process_time()
         self._phases, self._running = {}, False
 
     def begin(self):
-        """Waits for the driver; ends the process when there are no more turns."""
+        """Wait for the driver; end the process where there are no more turns."""
         if not self._running:
             self._say(prepare=time.process_time() - self._start)
         if sys.stdin.readline().strip() != "go":
@@ -58,14 +58,14 @@ class Turns:
         self._last = time.process_time(), time.perf_counter()
 
     def mark(self, phase):
-        """The time since the last mark was spent on ``phase``."""
+        """Count the time since the last mark as ``phase``."""
         now = time.process_time(), time.perf_counter()
         spent = self._phases.get(phase, (0.0, 0.0))
         self._phases[phase] = spent[0] + now[0] - self._last[0], spent[1] + now[1] - self._last[1]
         self._last = now
 
     def end(self, **facts):
-        """Answers with what the turn took."""
+        """Report the times of the turn."""
         self.mark("keep")
         self._say(phases=self._phases, **facts)
 
@@ -76,11 +76,11 @@ class Turns:
 
     def _say(self, **facts):
         facts["peak_mb"] = peak_mb()
-        self._answers.write(json.dumps(facts) + "\n")
+        self._replies.write(json.dumps(facts) + "\n")
 
 
 def peak_mb():
-    """The largest resident size of this process so far; where the system says it, without that of the driver it was started from."""
+    """The largest resident size of this process; where the system reports it, without that of the driver that started it."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
