@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 OLDEST := .venv-oldest
 OLDEST_READY := $(OLDEST)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# What make check leaves to make test: whole scripts and pages, runs broken off at every step, and several processes.
+# What make check leaves to make test: whole scripts and pages, runs interrupted at every step, and several processes.
 LONG := acceptance resume distributed
 
 .PHONY: help demo test check oldest bench guard torture clean
@@ -16,7 +16,7 @@ help:
 	@echo "make test   everything: lint, types, all tests, docs and examples"
 	@echo "make check  lint, types, fast tests (before every commit)"
 	@echo "make oldest  the fast tests and those of resume with the oldest versions of the core dependencies"
-	@echo "make torture  kill 300 runs, go on with them, and write the count into the docs"
+	@echo "make torture  kill 300 runs, resume them, and write the count into the docs"
 	@echo "make bench  accuracy and speed, side by side with peers"
 	@echo "make guard  whether a training step has become slower (a minute)"
 
