@@ -143,7 +143,8 @@ def verify(ways: dict[str, list[Row]], package: Path) -> None:
         if row.file not in {"", TORCH}:
             code.define(row.file, row.name)
         for name in filter(None, (row.writes, row.reads)):
-            require(f"requests.{name}" in ast.unparse(code.define(row.file, row.name)), f"{row.name} does not use requests.{name}")
+            source = ast.unparse(code.define(row.file, row.name))
+            require(f"requests.{name}" in source or f"current.{name}" in source, f"{row.name} does not use requests.{name}")
         calls = iter([row.name] if row.is_hook else code.calls(row.file, row.name) if row.children else ())
         for child in row.children:
             called = any(f".{call}".endswith("." + child.call.removeprefix(".")) for call in calls)

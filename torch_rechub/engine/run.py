@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from torch_rechub.basic.callback.history import History
-from torch_rechub.basic.callback.state import Requests, TrainerState
+from torch_rechub.basic.callback.state import TrainerState
 from torch_rechub.data.protocol import Loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.context import RunContext
@@ -21,6 +21,7 @@ from torch_rechub.engine.groups import batch_groups
 from torch_rechub.engine.identity import compare_identities
 from torch_rechub.engine.mean_loss import MeanLoss
 from torch_rechub.engine.optimizers import attach_tables, detach_tables
+from torch_rechub.engine.requests import RequestQueue
 from torch_rechub.engine.step import OptimizerStep
 from torch_rechub.engine.validation import Paused, Validation
 from torch_rechub.torch_private import mark_as_stepped
@@ -54,11 +55,9 @@ class Run:
         self.trainer, self.optimizer, self.train, self.val, self.first_epoch = trainer, optimizer, train, val, first_epoch
         self.history = History(trainer.monitor)
         self.state = TrainerState(self.history, n_batch=train.n_batch)
-        self.requests = self.local_requests = Requests()
-        if not trainer.ranks.is_single:  # what callbacks request here becomes a request of all ranks when it is exchanged
-            self.local_requests = Requests()
+        self.requests = RequestQueue(trainer.ranks)
         self.mean_loss = MeanLoss(trainer.device)
-        self.validate = None if val is None else Validation(trainer, self.state, val, self.record, self._is_paused)
+        self.validate = None if val is None else Validation(trainer, self.state, val, self.record, lambda: self.requests.is_paused)
         self.rank_states: list[dict[str, Any]] = []  # what each other rank alone knows, for a save
         self.identity: dict[str, Any] = {}
         self.resumed = False
@@ -79,7 +78,7 @@ class Run:
         """Train until the last epoch is done or a stop was requested."""
         state = self.state
         self.handle_requests()
-        while not self._is_paused() and (state.in_epoch or (state.epoch < self.trainer.n_epoch and state.stop_reason is None)):
+        while not self.requests.is_paused and (state.in_epoch or (state.epoch < self.trainer.n_epoch and state.stop_reason is None)):
             self.epoch()
 
     def epoch(self) -> None:
@@ -89,14 +88,14 @@ class Run:
             state.begin_epoch()
             with self.trainer.ranks.same_random_numbers(self.trainer.device):
                 callbacks.call("on_epoch_begin")
-            self.exchange_requests()
+            self.requests.exchange()
             self.handle_requests()
-        if state.stop_reason is None and not state.epoch_done and not self._is_paused():
+        if state.stop_reason is None and not state.epoch_done and not self.requests.is_paused:
             self.train_batches()
-            if state.batch == 0 and not self._is_paused():
+            if state.batch == 0 and not self.requests.is_paused:
                 walked = " An iterator can be walked once only: give a list or a loader." if state.epoch else ""
                 raise ValueError(f"The training loader yields no batch: there is nothing to train on.{walked}")
-        if not self._is_paused():
+        if not self.requests.is_paused:
             self.end_epoch()
 
     def train_batches(self) -> None:
@@ -111,7 +110,7 @@ class Run:
                 if not step(group):
                     break
                 self.state.batch = end
-                self.exchange_requests()
+                self.requests.exchange()
                 if self._validation_is_due():
                     self.run_validation(within_epoch=True)
                 if self.handle_requests():
@@ -131,7 +130,7 @@ class Run:
         trainer.objective.epoch_end(self.mean_loss.take_epoch())
         state.epoch += state.stop_reason is None
         state.in_epoch = False
-        self.exchange_requests()
+        self.requests.exchange()
         self.handle_requests()
 
     @contextmanager
@@ -160,7 +159,7 @@ class Run:
             self.state.current_batch = None
 
     def _validation_is_due(self) -> bool:
-        requested, self.requests.validation = self.requests.validation, False
+        requested, self.requests.current.validation = self.requests.current.validation, False
         due = self.trainer.validation_times.due(self.state.epoch_step, self.steps_per_epoch)
         return self.val is not None and (requested or due)
 
@@ -168,7 +167,7 @@ class Run:
         """Validate and decide."""
         assert self.validate is not None
         self.validate(within_epoch)
-        self.exchange_requests()
+        self.requests.exchange()
         self.state.phase = "train"
 
     def record(self, metrics: dict[str, float]) -> None:
@@ -180,33 +179,21 @@ class Run:
 
     def request_pause(self, reason: str, then: BaseException | None) -> None:
         """Request a pause. A wait for data is left at once, where no step is half done and this is the thread of the run."""
-        requests = self.local_requests
-        requests.pause = requests.pause or reason
-        requests.then = requests.then or then
-        own_thread = threading.get_ident() == self._thread and self.trainer.ranks.is_single
-        if own_thread and self.state.phase == "wait":
+        self.requests.pause(reason, then)
+        if threading.get_ident() == self._thread and self.trainer.ranks.is_single and self.state.phase == "wait":
             raise Paused
-
-    def exchange_requests(self) -> None:
-        """Make what was requested in any process a request in all, so that their loops continue alike."""
-        ranks = self.trainer.ranks
-        if ranks.is_single:
-            return
-        local, self.local_requests = self.local_requests, Requests()
-        if any(map(any, ranks.all_gather_ints([bool(local)]))):
-            for each in ranks.all_gather_objects(local):
-                self.requests.merge(each)
 
     def handle_requests(self) -> bool:
         """Do what was requested since the last optimizer step; True when the loop is to be left."""
-        if self.requests.stop is not None:
-            self.history.stop_reason = self.history.stop_reason or self.requests.stop
+        if self.requests.current.stop is not None:
+            self.history.stop_reason = self.history.stop_reason or self.requests.current.stop
         self.save()
-        return self.state.stop_reason is not None or self._is_paused()
+        return self.state.stop_reason is not None or self.requests.is_paused
 
     def save(self) -> None:
         """Write a save to resume from, if one was requested: between two steps, with no validation half done."""
-        requested, self.requests.save = self.requests.save or self.requests.pause, None
+        current = self.requests.current
+        requested, current.save = current.save or current.pause, None
         if requested is None or not self.trainer.writes_saves:
             return
         self.rank_states = self.trainer.ranks.all_gather_objects(self.rank_state())[1:]
@@ -236,7 +223,7 @@ class Run:
             "stop_reason": self.history.stop_reason,
             "mean_loss": self.mean_loss.state_dict(),
             **self.rank_state(),
-            "validation_requested": self.requests.validation,
+            "validation_requested": self.requests.current.validation,
             "rank_states": self.rank_states,
         }
 
@@ -264,7 +251,7 @@ class Run:
             setattr(self.state, name, value)
         self.state.started -= saved["seconds"]
         self.state.stepped = True  # a run is saved between two steps
-        self.requests.validation = saved["validation_requested"]
+        self.requests.current.validation = saved["validation_requested"]
         self.history.records, self.history.stop_reason = saved["history"], saved["stop_reason"]
         self.mean_loss.load_state_dict(saved["mean_loss"])
         own = saved if trainer.ranks.is_first else saved["rank_states"][trainer.ranks.rank - 1]
@@ -280,8 +267,8 @@ class Run:
             try:
                 callbacks.call_all("restore")
             finally:
-                if self.requests.pause is not None:
-                    self.state.paused, self.history.stop_reason = True, self.history.stop_reason or self.requests.pause
+                if self.requests.is_paused:
+                    self.state.paused, self.history.stop_reason = True, self.history.stop_reason or self.requests.current.pause
                 callbacks.call_all("on_fit_end")
         finally:
             detach_tables(self.optimizer)
@@ -294,6 +281,3 @@ class Run:
         state.phase, state.loss, state.current_batch, state.predictions, state.exception = "idle", None, None, None, None
         self.validate = self.val = None
         self.train = ENDED
-
-    def _is_paused(self) -> bool:
-        return self.requests.pause is not None

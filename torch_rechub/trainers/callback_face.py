@@ -163,8 +163,7 @@ class CallbackFace:
 
     def request_stop(self, reason: str) -> None:
         """End training after the present optimizer step; the first reason is kept."""
-        requests = self._run.local_requests
-        requests.stop = requests.stop or reason
+        self._run.requests.stop(reason)
 
     def request_pause(self, reason: str, then: BaseException | None = None) -> None:
         """End where the run can be resumed by ``fit(resume=...)``, and raise ``then`` when it is saved.
@@ -175,12 +174,11 @@ class CallbackFace:
 
     def request_validation(self) -> None:
         """Validate after the present optimizer step."""
-        self._run.local_requests.validation = True
+        self._run.requests.validation()
 
     def request_save(self, reason: str = "requested") -> None:
         """Write a save to resume from after the present optimizer step, where saves are written at all."""
-        requests = self._run.local_requests
-        requests.save = requests.save or reason
+        self._run.requests.save(reason)
 
     def run_state(self) -> dict[str, Any]:
         """The save of the present run."""

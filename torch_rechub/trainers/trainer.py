@@ -177,8 +177,8 @@ class Trainer(CallbackFace, EvaluationFace):
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
         with self.ranks.end_together(), shared_loaders(self.ranks, train, val):
             self._fit(train, val, resume)
-        if self._run.requests.then is not None:
-            raise self._run.requests.then
+        if self._run.requests.current.then is not None:
+            raise self._run.requests.current.then
         return self.history
 
     def _fit(self, train: Loader, val: Loader | None, resume: Any) -> None:
