@@ -25,6 +25,8 @@ __all__ = [
     "foreach_mul_",
     "foreach_norm",
     "has_hooks",
+    "has_live_workers",
+    "kept_for_several_backward_passes",
     "linear_one_dnn",
     "local_metadata_of",
     "sparse_indices",
@@ -45,6 +47,16 @@ def assert_async(condition: Tensor, message: str) -> None:
     No public function checks a tensor on a GPU without a copy to the CPU.
     """
     torch._assert_async(condition, message)
+
+
+def kept_for_several_backward_passes() -> AbstractContextManager[Any]:
+    """Within it, a compiled graph keeps its buffers after a backward pass: ``torch._functorch.config.donated_buffer`` is False.
+
+    By default a compiled graph refuses ``retain_graph=True``; no public setting changes that.
+    """
+    from torch._functorch import config  # imports the compiler
+
+    return cast(AbstractContextManager[Any], config.patch(donated_buffer=False))
 
 
 def disable_compile(function: Function) -> Function:
@@ -156,6 +168,11 @@ def shutdown_of(batches: Any) -> Callable[[], None] | None:
     torch ends them when the iterator is deleted, which an exception's traceback delays; there is no public method.
     """
     return getattr(batches, "_shutdown_workers", None)
+
+
+def has_live_workers(loader: Any) -> bool:
+    """Whether a ``DataLoader`` with ``persistent_workers`` has started them: it keeps its iterator in ``_iterator``, privately."""
+    return getattr(loader, "_iterator", None) is not None
 
 
 def mark_as_stepped(optimizer: torch.optim.Optimizer, stepped: bool) -> None:

@@ -41,7 +41,7 @@ def test_engine_picture_is_drawn_from_the_code(draw_engine):
         ),
         ("engine/validation.py", 'callbacks.call("on_new_best")', "pass", "nothing calls on_new_best"),
         ("engine/run.py", 'self.trainer.callbacks.call("on_save")', "pass", "nothing calls on_save"),
-        ("engine/run.py", "self.requests.stop", "self.requests.halt", "Run.handle_requests does not use requests.stop"),
+        ("engine/run.py", "self.requests.current.stop", "self.requests.current.halt", "Run.handle_requests does not use requests.stop"),
         ("basic/callback/checkpoint.py", "trainer.request_save(", "trainer.request_pause(", "does not call .request_save"),
         ("basic/callback/training.py", "def run_state(", "def state_of_run(", "does not define Training.run_state"),
         ("basic/callback/base.py", '    "on_save",\n', "", "are not those of HOOKS: ['on_save']"),

@@ -143,7 +143,7 @@ def test_shares_make_up_the_batches_of_one_process(n_row: int, n_rank: int, shuf
         picked = [rows[share].tolist() for share in shares]
         assert all(0 < len(part) <= 4 for part in picked)
         assert all(set(part) <= set(rows[expected].tolist()) for part in picked)
-        counted = [part for part, order in zip(picked, parts, strict=True) if not (i == len(single) - 1 and order.stands_in)]
+        counted = [part for part, order in zip(picked, parts, strict=True) if not (i == len(single) - 1 and order.repeats_row)]
         assert [row for part in counted for row in part] == rows[expected].tolist()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -52,3 +53,13 @@ def test_two_ranks_do_what_one_process_does(task, ranks):
 def test_a_stream_without_a_length_is_refused_on_two_ranks(rank, ranks):
     """Ranks that do not know the number of batches would wait for each other."""
     assert "the training loader has no length" in (ranks / f"refused-{rank}.txt").read_text()
+
+
+def test_an_overridden_evaluate_gets_all_rows_on_two_ranks(ranks):
+    """The one number of a user's function cannot be put together from parts."""
+    assert results_of(ranks, 0)["odd rows/counted"].tolist() == [25]
+
+
+def test_a_buffer_that_no_step_changes_keeps_its_bits_on_two_ranks(ranks):
+    """Only what the forward passes changed is averaged, and a rank without rows adds nothing, not 0 times infinity."""
+    assert results_of(ranks, 0)["odd rows/mask"].tolist() == [0, -math.inf]

@@ -10,8 +10,12 @@ import zoo
 from resuming import Recipe, assert_resumes
 
 import torch_rechub
+from torch_rechub.basic.callback import Callback
+from torch_rechub.basic.features import SparseFeature
 from torch_rechub.data import Loader, as_loader
 from torch_rechub.data.foreign import ForeignLoader
+from torch_rechub.models.ranking import DeepFM
+from torch_rechub.trainers import CTRTrainer
 
 
 def batches_of(loader):
@@ -47,7 +51,7 @@ class OwnLoader:
     def in_order(self):
         return self.batches
 
-    def validate(self, features, binary_labels):
+    def check(self, features, binary_labels):
         self.features = features
 
     def fingerprint(self, saved=None):
@@ -124,3 +128,37 @@ def test_nothing_behind_fit_asks_for_the_class_of_a_loader():
     files = [*(root / "engine").glob("*.py"), *(root / "trainers").glob("*.py")]
     naming = [path.name for path in files if any(kind in path.read_text() for kind in ("TableLoader", "DataLoader)", "IterableDataset"))]
     assert naming == []
+
+
+class Dictionaries(torch.utils.data.Dataset):
+    """Rows with features by name, for a DataLoader of torch with worker processes."""
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, row):
+        return {"user": row % 8, "item": row % 5}, float(row % 3 == 0)
+
+
+@pytest.mark.parametrize("step", [8, 9])  # at the end of an epoch of eight steps, and within the second one
+def test_resume_with_persistent_workers(step, tmp_path):
+    """A new DataLoader of another process draws one random number more when it starts its workers than one that has them already."""
+
+    class Pause(Callback):
+        part_of_run = False
+
+        def on_batch_end(self, trainer):
+            if trainer.state.step == step:
+                trainer.request_pause("test")
+
+    losses = []
+    for folder, callbacks, seed in ((None, [], 2), (tmp_path, [Pause()], 2), (tmp_path, [], 99)):
+        torch.manual_seed(0)
+        features = [SparseFeature("user", 8, 4), SparseFeature("item", 5, 4)]
+        model = DeepFM(features, features, {"dims": [8]})
+        trainer = CTRTrainer(model, n_epoch=3, progress=False, model_path=folder, callbacks=callbacks)
+        torch.manual_seed(seed)
+        loader = torch.utils.data.DataLoader(Dictionaries(), 8, shuffle=True, num_workers=1, persistent_workers=True)
+        trainer.fit(loader, resume=None if folder is None else "auto")
+        losses.append(trainer.history["loss"])
+    assert losses[2] == losses[0]

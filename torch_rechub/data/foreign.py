@@ -12,7 +12,7 @@ from torch_rechub.basic.features import Feature
 from torch_rechub.data.protocol import length_of
 from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.storage import tensor_digest
-from torch_rechub.torch_private import shutdown_of
+from torch_rechub.torch_private import has_live_workers, shutdown_of
 
 __all__ = ["ForeignLoader"]
 
@@ -57,10 +57,12 @@ class ForeignLoader:
         if batch == 0 or not self._resumes:
             self._epoch_state = self._random_state()
         self._resumes = False
-        return _Walk(self, batch)
+        return _Walk(self, batch, later=epoch > 0)
 
-    def open(self, n_dropped: int) -> Iterator[Any]:
+    def open(self, n_dropped: int, later: bool = False) -> Iterator[Any]:
         """Begin to iterate, and drop the first batches."""
+        if later and getattr(self.loader, "persistent_workers", False) and not has_live_workers(self.loader):
+            self._start_workers()
         if not n_dropped:
             return iter(self.loader)
         present = self._random_state()
@@ -74,11 +76,17 @@ class ForeignLoader:
             set_random_state({**present, "generators": []})  # the loader's own generators stay where the dropped batches left them
         return iterator
 
+    def _start_workers(self) -> None:
+        """Start persistent workers as the first epoch of a run does: a loader draws one random number more then than in later epochs."""
+        present = self._random_state()
+        iter(self.loader)
+        set_random_state(present, _generators(self.loader))
+
     def in_order(self) -> Iterable[Any]:
         """The batches in the order in which the loader gives them."""
         return self.loader
 
-    def validate(self, features: Sequence[Feature], binary_labels: bool) -> None:
+    def check(self, features: Sequence[Feature], binary_labels: bool) -> None:
         """Does nothing: each batch is checked before it changes a weight."""
 
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -108,15 +116,15 @@ class ForeignLoader:
 class _Walk(Iterator[Any]):
     """Iterates a foreign loader. A read that is interrupted leaves the random states as they were before it."""
 
-    def __init__(self, source: ForeignLoader, n_dropped: int) -> None:
-        self.source, self.n_dropped = source, n_dropped
+    def __init__(self, source: ForeignLoader, n_dropped: int, later: bool) -> None:
+        self.source, self.n_dropped, self.later = source, n_dropped, later
         self.batches: Iterator[Any] | None = None
 
     def __next__(self) -> Any:
         before = self.source._random_state()
         try:
             if self.batches is None:
-                self.batches = self.source.open(self.n_dropped)
+                self.batches = self.source.open(self.n_dropped, self.later)
             return next(self.batches)
         except StopIteration:
             raise

@@ -105,8 +105,8 @@ class TableLoader(DataLoader[Any]):
         """Yield only one process's part of every batch from now on. The batches that all ``n_rank`` processes read together are those of
         one process with ``n_rank`` times the batch size, divided evenly. ``share(0, 1)`` yields all rows again.
 
-        Where the last batch has fewer rows than there are processes, :attr:`stands_in` is True for the processes without a row: they
-        yield a row of another process, so that all iterators have equally many batches.
+        Where the last batch has fewer rows than there are processes, the processes without a row yield a row of another process, so that
+        all iterators have equally many batches. :attr:`repeats_row` is True for them.
 
         Raises:
             ValueError: when there are fewer rows than processes.
@@ -116,9 +116,9 @@ class TableLoader(DataLoader[Any]):
         self._order.rank, self._order.n_rank = rank, n_rank
 
     @property
-    def stands_in(self) -> bool:
+    def repeats_row(self) -> bool:
         """Whether the epoch's last batch is a row of another process, which must not be counted here."""
-        return self._order.stands_in
+        return self._order.repeats_row
 
     def in_order(self, rank: int = 0, n_rank: int = 1) -> TableLoader:
         """All rows in stored order, for evaluation, or one process's part of them; this loader's epoch does not change."""

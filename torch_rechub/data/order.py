@@ -52,7 +52,7 @@ class BatchOrder(Sampler["Tensor | slice"]):
         return self.n_row // together if self.drop_last else -(-self.n_row // together)
 
     @property
-    def stands_in(self) -> bool:
+    def repeats_row(self) -> bool:
         """Whether the epoch's last batch has no row for this rank, which then reads a row of another rank."""
         begin, end = self._part_of(len(self) - 1)
         return begin == end

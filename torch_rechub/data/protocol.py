@@ -43,7 +43,7 @@ class Loader(Protocol):
         """All rows once, in stored order where there is one, for evaluation; :meth:`walk` is not affected."""
         ...
 
-    def validate(self, features: Sequence[Feature], binary_labels: bool) -> None:
+    def check(self, features: Sequence[Feature], binary_labels: bool) -> None:
         """Check the values as far as they are known before training.
 
         Raises:

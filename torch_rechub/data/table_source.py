@@ -43,14 +43,14 @@ class TableSource:
         """The batches of an epoch from any position. A process that has no row of the last batch ends one batch earlier."""
         self.loader.set_epoch(epoch, batch)
         batches = iter(self.loader)
-        return _first(batches, len(self.loader) - batch - 1) if self.loader.stands_in else batches
+        return _first(batches, len(self.loader) - batch - 1) if self.loader.repeats_row else batches
 
     def in_order(self) -> Iterable[Any]:
         """All rows in stored order, or this process's part of them."""
         ordered = self.loader.in_order(self._rank, self._n_rank)
         return ordered if len(ordered.table) or self._n_rank == 1 else ()  # fewer rows than processes
 
-    def validate(self, features: Sequence[Feature], binary_labels: bool) -> None:
+    def check(self, features: Sequence[Feature], binary_labels: bool) -> None:
         """Check the whole table."""
         if self.loader.table.y is None:
             raise ValueError("the loader has no labels. Give DataGenerator a y.")

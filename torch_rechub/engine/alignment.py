@@ -12,7 +12,7 @@ from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.distributed import Ranks
 from torch_rechub.engine.exchange import broadcast_weights
 
-__all__ = ["align_ranks", "shared_loaders"]
+__all__ = ["align_ranks", "shared_loaders", "unshared"]
 
 
 @contextmanager
@@ -26,6 +26,18 @@ def shared_loaders(ranks: Ranks, *loaders: Loader | None) -> Generator[None, Non
     finally:
         for loader in given:
             loader.share(0, 1)
+
+
+@contextmanager
+def unshared(ranks: Ranks, loader: Loader) -> Generator[None, None, None]:
+    """Within, the loader gives each process all rows, unless its user shares them by a distributed sampler."""
+    if not ranks.is_single:
+        loader.share(0, 1)
+    try:
+        yield
+    finally:
+        if not ranks.is_single:
+            loader.share(ranks.rank, ranks.size)
 
 
 def align_ranks(trainer: Any, train: Loader, val: Loader | None) -> None:

@@ -51,7 +51,7 @@ def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.op
         loss = objective(objective.to_device(batch, device), totals)
         loss.value.backward()
         optimizer.step()
-        mean.add(loss.value.detach(), {}, totals)
+        mean.add(loss.value.detach(), {"loss": loss.value.detach()}, totals, objective.n_row(batch))
         n_batch += 1
     if n_batch == 0:
         raise ValueError("The loader yields no batch: there is nothing to train on.")

@@ -39,6 +39,7 @@ class Exchange:
         self.objective, self.ranks = objective, ranks
         self.n_row: float = 0  # of this rank in the present step
         self.n_row_of_all: float = 0
+        self._before: Tensor | None = None  # the averaged buffers when the step began, (n,)
 
     def totals(self, sizes: Sequence[Mapping[str, Size]], names: Sequence[str], n_row: int) -> dict[str, Size]:
         """The sums of the sizes of this step's batches over all ranks, and the number of ``"batches"``. Nothing waits for a GPU.
@@ -51,6 +52,7 @@ class Exchange:
         self.n_row = self.n_row_of_all = n_row
         if self.ranks.is_single:
             return {**{name: sum(each[name] for each in sizes) for name in names}, "batches": len(sizes)}
+        self._before = self._buffer_values()
         own = [float(sum(float(each[name]) for each in sizes)) for name in names]
         gathered = self.ranks.all_gather(torch.tensor([*own, float(len(sizes)), float(n_row)], dtype=torch.float64))
         *totals, n_batch, self.n_row_of_all = gathered.sum(0).tolist()
@@ -63,14 +65,32 @@ class Exchange:
 
     @torch.no_grad()
     def average_buffers(self) -> None:
-        """Replace the floating-point buffers by their mean over the rows of all ranks in this step."""
-        buffers = [buffer for buffer in self.objective.buffers() if buffer.is_floating_point() or buffer.dim() == 0]
-        if self.ranks.is_single or not buffers:
+        """Replace the buffers that the step changed on any rank by their mean over the rows of all ranks in this step.
+
+        These are floating-point buffers, and single integers, which are rounded. A constant buffer keeps its bits.
+        """
+        values, before = self._buffer_values(), self._before
+        if values is None or before is None:
             return
-        parts = torch.cat([buffer.reshape(-1).double() * self.n_row for buffer in buffers])
-        means = (self.ranks.all_gather(parts).sum(0) / self.n_row_of_all).split([buffer.numel() for buffer in buffers])
-        for buffer, mean in zip(buffers, means, strict=True):
-            buffer.copy_(mean.view(buffer.shape) if buffer.is_floating_point() else mean.view(buffer.shape).round())
+        lengths = [buffer.numel() for buffer in self._averaged_buffers()]
+        same = (values == before) | (values.isnan() & before.isnan())
+        changed = torch.stack([~part.all() for part in same.split(lengths)])
+        own = values * self.n_row if self.n_row else torch.zeros_like(values)  # not 0 * infinity
+        summed = self.ranks.all_gather(torch.cat([own, changed.double()])).sum(0)
+        *sums, n_changed = summed.split([*lengths, len(lengths)])
+        for buffer, total, n in zip(self._averaged_buffers(), sums, n_changed, strict=True):
+            mean = (total / self.n_row_of_all).view(buffer.shape)
+            mean = mean if buffer.is_floating_point() else mean.round()
+            buffer.copy_(torch.where(n > 0, mean.to(buffer.dtype), buffer))
+
+    def _averaged_buffers(self) -> list[Tensor]:
+        return [buffer for buffer in self.objective.buffers() if buffer.is_floating_point() or buffer.dim() == 0]
+
+    @torch.no_grad()
+    def _buffer_values(self) -> Tensor | None:
+        """A copy of the averaged buffers as one vector; None without any, and in a single process."""
+        buffers = [] if self.ranks.is_single else self._averaged_buffers()
+        return torch.cat([buffer.reshape(-1).double() for buffer in buffers]) if buffers else None
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:

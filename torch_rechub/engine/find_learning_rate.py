@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ import numpy as np
 
 from torch_rechub.data import Loader, as_loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
+from torch_rechub.engine.extra_state import extra_state, load_extra_state
 from torch_rechub.engine.groups import batch_groups
+from torch_rechub.engine.inputs import refuse_lazy
 from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.engine.run import Run
 from torch_rechub.storage import write_figure
@@ -113,6 +116,7 @@ def find_learning_rate(
         raise ValueError(f"find_learning_rate: needs 0 < low < high and n_step >= 10; got low={low}, high={high}, n_step={n_step}.")
     if trainer.state.phase != "idle":
         raise RuntimeError("find_learning_rate: the trainer is fitting. Call it before fit.")
+    refuse_lazy(trainer.objective, "find_learning_rate")
     rates = [low * (high / low) ** (i / (n_step - 1)) for i in range(n_step)]
     losses: list[float] = []
     smoothed: list[float] = []
@@ -145,7 +149,8 @@ def _losses(trainer: Any, optimizer: Any, loader: Loader, rates: list[float]) ->
                     break
             epoch += 1
             if run.state.batch == 0:
-                raise ValueError("The training loader yields no batch: there is nothing to train on.")
+                walked = f" more after {n_step} steps. An iterator can be walked once only: give a list or a loader" if n_step else ""
+                raise ValueError(f"The training loader yields no batch{walked}: there is nothing to train on.")
 
 
 @contextmanager
@@ -156,6 +161,7 @@ def _restored(trainer: Any, loader: Loader) -> Generator[Any, None, None]:
     tensors = {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
     before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     gradients = {name: parameter.grad for name, parameter in objective.named_parameters()}
+    states = copy.deepcopy(extra_state(objective))
     modes = [(module, module.training) for module in objective.modules()]
     optimizer = trainer.trial_optimizer()
     try:
@@ -167,6 +173,7 @@ def _restored(trainer: Any, loader: Loader) -> Generator[Any, None, None]:
                 tensor.data.copy_(before[name])
         for name, parameter in objective.named_parameters():
             parameter.grad = gradients.get(name)
+        load_extra_state(objective, states)
         for module, training in modes:
             module.training = training
         loader.load_state_dict(position)

@@ -36,6 +36,11 @@ class Gradients:
         self._balance_fn: Any = getattr(objective, "balance", None)
         self._by_term: dict[str, dict[str, Tensor]] = {}
 
+    @property
+    def several_passes(self) -> bool:
+        """Whether each batch takes several backward passes through one graph."""
+        return self._balance_fn is not None
+
     def begin(self) -> None:
         """Before the first batch of a step."""
         self._by_term = {}

@@ -21,7 +21,7 @@ __all__ = ["compare_identities", "describe_value", "identity_of"]
 
 logger = logging.getLogger(__name__)
 #: What may differ; it is logged, since the bits may then differ as well.
-FREE = {"n_epoch", "patience", "model_path", "device", "threads", "workers", "versions"}
+FREE = {"n_epoch", "compile", "patience", "model_path", "device", "threads", "workers", "versions"}
 
 
 def compare_identities(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
@@ -70,6 +70,7 @@ def identity_of(trainer: Any, train: Loader, val: Loader | None, saved: Mapping[
         "processes": trainer.ranks.size,
         "clip_norm": trainer.clip_norm,
         "precision": trainer.precision,
+        "compile": describe_value(trainer.compile_options),
         "val_every": trainer.validation_times.val_every,
         "metrics": [metric.name for metric in trainer.scoring.metrics],
         "monitor": trainer.monitor,

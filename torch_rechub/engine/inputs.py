@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model
 from torch_rechub.engine.objective import Objective
 
-__all__ = ["validate_arguments", "validate_loaders", "validate_parts"]
+__all__ = ["compile_options", "refuse_lazy", "validate_arguments", "validate_loaders", "validate_parts"]
 
 
 def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any) -> None:
@@ -37,6 +39,30 @@ def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any
         raise ValueError(f"precision must be 'fp32' or 'bf16' (autocast to bfloat16); got {precision!r}.")
     if gpus is not None and len(gpus) > 1:
         raise ValueError(f"gpus={gpus!r}: several GPUs need one process each: start the script by torchrun --nproc-per-node={len(gpus)}.")
+
+
+def compile_options(compile: Any) -> dict[str, Any] | None:
+    """The arguments of ``torch.compile``; None where it is not used.
+
+    Raises:
+        TypeError: when the argument is neither a bool nor a mapping.
+    """
+    if isinstance(compile, bool):
+        return {} if compile else None
+    if not isinstance(compile, Mapping):
+        raise TypeError(f"compile must be True, False or a mapping of torch.compile's arguments, such as {{'mode': ...}}; got {compile!r}.")
+    return dict(compile)
+
+
+def refuse_lazy(objective: nn.Module, what: str) -> None:
+    """Refuse a model whose shapes are not known yet where ``what`` needs them.
+
+    Raises:
+        ValueError: naming a parameter and the remedy.
+    """
+    lazy = [name for name, tensor in (*objective.named_parameters(), *objective.named_buffers()) if is_lazy(tensor)]
+    if lazy:
+        raise ValueError(f"{what} needs the shape of {lazy[0]}, a lazy parameter. Call the model once with the features of a batch before.")
 
 
 def validate_parts(optimizer_fn: Any, scheduler_fn: Any, scheduler_params: Any, callbacks: Any) -> None:
@@ -65,7 +91,7 @@ def validate_loaders(objective: Objective, train: Loader, val: Loader | None) ->
         try:
             if loader.n_batch == 0:
                 raise ValueError("the loader has no batches. Give it rows, or a larger share of the split.")
-            objective.validate(loader, features_of(objective.model))
+            objective.check(loader, features_of(objective.model))
         except ValueError as error:
             raise ValueError(f"In the {name} data: {error}") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_rechub.engine.objective import Size
+from torch_rechub.engine.objective import Size, divide
 
 __all__ = ["MeanLoss"]
 
@@ -16,7 +16,8 @@ __all__ = ["MeanLoss"]
 class MeanLoss:
     """The mean loss since it was last taken, and of each term; summed on the device, so that no step waits for it.
 
-    The loss of a step is averaged by the total of the step's first term (rows, or the sum of their weights), each term by its own.
+    Each term of a step is weighted by its total over the step (rows, or the sum of their weights), and so is the loss where it has one
+    term; the loss of several terms is weighted by the number of rows.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -25,15 +26,16 @@ class MeanLoss:
         self.sums: dict[str, Tensor] = {}  # "total" and "size" of the loss; "total <term>" and "size <term>"
         self.epoch: dict[str, Tensor] = {}  # the terms' sums since the epoch began
 
-    def add(self, loss: Tensor, terms: Mapping[str, Tensor], totals: Mapping[str, Size]) -> None:
+    def add(self, loss: Tensor, terms: Mapping[str, Tensor], totals: Mapping[str, Size], n_row: float) -> None:
         """Count one optimizer step.
 
         Args:
             loss: of the step.
             terms: the mean of each term.
             totals: what each mean runs over.
+            n_row: number of rows of the step.
         """
-        self._count(self.sums, "", loss, totals[next(iter(totals))])
+        self._count(self.sums, "", loss, totals[next(iter(terms))] if len(terms) == 1 else n_row)
         for name, term in terms.items():
             if len(terms) > 1:
                 self._count(self.sums, f" {name}", term, totals[name])
@@ -46,7 +48,10 @@ class MeanLoss:
             sums[key] += value
 
     def take(self) -> dict[str, float]:
-        """The mean loss as ``"loss"``, and where there are several terms each as ``"loss/<term>"``; starts again. NaN without a step."""
+        """The mean loss as ``"loss"``, and where there are several terms each as ``"loss/<term>"``; starts again.
+
+        A term without rows is 0. The loss is NaN without a step.
+        """
         means = _means(self.sums) or {"": float("nan")}
         for value in self.sums.values():
             value.zero_()
@@ -73,4 +78,4 @@ class MeanLoss:
 
 def _means(sums: Mapping[str, Tensor]) -> dict[str, float]:
     names = [name.removeprefix("total") for name in sums if name.startswith("total")]
-    return {name: (sums["total" + name] / sums["size" + name]).item() for name in names}
+    return {name: divide(sums["total" + name], sums["size" + name]).item() for name in names}

@@ -65,8 +65,8 @@ class Objective(nn.Module):
     def sizes(self, batch: Any) -> dict[str, Size]:
         """What each term's mean runs over in this batch, from labels and weights alone: called before any forward pass.
 
-        The loop adds the entry ``"batches"``, which is 1 for each batch. The first term is the one by whose total the recorded training
-        loss is averaged over steps.
+        The loop adds the entry ``"batches"``, which is 1 for each batch. The recorded training loss is averaged over steps by the total
+        of the term; where there are several terms, by the number of rows.
         """
         return {"loss": self.n_row(batch)}
 
@@ -117,13 +117,13 @@ class Objective(nn.Module):
         """The vectors of a batch of users or items, ``side`` "user" or "item": ``(B, D)``, or ``(B, K, D)`` for K vectors a user."""
         raise NotImplementedError(f"{type(self).__name__} has no method encode(batch, side), which a ranking of the catalogue needs.")
 
-    def validate(self, loader: Loader, features: Sequence[Any]) -> None:
+    def check(self, loader: Loader, features: Sequence[Any]) -> None:
         """Check a loader's values before the first step, as far as they are known.
 
         Raises:
             ValueError: naming what must hold, the row and the remedy.
         """
-        loader.validate(features, binary_labels=False)
+        loader.check(features, binary_labels=False)
 
     def for_model(self: ObjectiveT, model: nn.Module) -> ObjectiveT:
         """The same objective around another model; all else is shared."""

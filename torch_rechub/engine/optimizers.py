@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,8 @@ class OptimizerRecipe:
 
     def make(self, objective: nn.Module) -> torch.optim.Optimizer:
         """A new optimizer of all parameters of the objective; tables are not in row mode yet."""
+        if next(objective.parameters(), None) is None:
+            raise ValueError("The model has no parameters: there is nothing to train.")
         make = row_wise(self.optimizer_fn, self.params) or self.optimizer_fn
         groups = [group for group in split_parameters(objective) if group["params"]] if self.grouped else list(objective.parameters())
         optimizer = make(groups, **self.params)
@@ -63,7 +65,7 @@ class OptimizerRecipe:
             for before, now in zip(self._options, present, strict=True)
         ]
 
-    def apply_options(self, optimizer: torch.optim.Optimizer, changed: list[dict[str, Any]]) -> None:
+    def apply_options(self, optimizer: torch.optim.Optimizer, changed: Sequence[dict[str, Any]]) -> None:
         """Set changed options on a new optimizer's groups."""
         for group, options in zip(optimizer.param_groups, changed, strict=False):
             for name, value in options.items():

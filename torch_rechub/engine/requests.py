@@ -32,11 +32,11 @@ class RequestQueue:
 
     def stop(self, reason: str) -> None:
         """Request the end of training."""
-        self._local.merge(Requests(stop=reason))
+        self._local.merge(Requests(stop=reason or "a stop was requested"))
 
     def pause(self, reason: str, then: BaseException | None) -> None:
         """Request a pause, and what ``fit`` raises after it."""
-        self._local.merge(Requests(pause=reason, then=then))
+        self._local.merge(Requests(pause=reason or "a pause was requested", then=then))
 
     def validation(self) -> None:
         """Request a validation."""
@@ -44,7 +44,7 @@ class RequestQueue:
 
     def save(self, reason: str) -> None:
         """Request a save to resume from."""
-        self._local.merge(Requests(save=reason))
+        self._local.merge(Requests(save=reason or "a save was requested"))
 
     def exchange(self) -> None:
         """Add what was requested in any process to the current requests of all."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torch_rechub.basic.batch import Parts, check_labels, split_batch
-from torch_rechub.basic.loss_func import RegularizationLoss, prediction_loss
+from torch_rechub.basic.loss_func import RegularizationLoss, logits_of, prediction_loss, takes_logits
 from torch_rechub.data.protocol import Loader
-from torch_rechub.engine.objective import Judged, Loss, Objective, Size
+from torch_rechub.engine.extra_state import plain_model
+from torch_rechub.engine.objective import Judged, Loss, Objective, Size, divide
 
 __all__ = ["RowObjective"]
+
+logger = logging.getLogger(__name__)
 
 
 class RowObjective(Objective):
@@ -30,11 +35,12 @@ class RowObjective(Objective):
         super().__init__(model, regularization)
         self.criterion = criterion
         self.loss_mode = loss_mode
+        self._logits_are_checked = False
 
     @property
     def binary_labels(self) -> bool:
         """Whether labels outside [0, 1] are an error: under a binary cross-entropy."""
-        return isinstance(self.criterion, nn.BCELoss | nn.BCEWithLogitsLoss)
+        return isinstance(self.criterion, nn.BCELoss) or takes_logits(self.criterion) or self.criterion is F.binary_cross_entropy
 
     def sizes(self, batch: Any) -> dict[str, Size]:
         """The number of rows, or the sum of their weights."""
@@ -50,6 +56,8 @@ class RowObjective(Objective):
         prediction, extra = self.model(x), None
         if not self.loss_mode:
             prediction, extra = prediction
+        if takes_logits(self.criterion) and logits_of(prediction) is None:
+            prediction = self._as_logits(prediction)
         with torch.autocast(y.device.type, enabled=False):
             loss = prediction_loss(self.criterion, prediction, y, weight, totals["loss"])
             if extra is not None:
@@ -76,13 +84,27 @@ class RowObjective(Objective):
         prediction = self._prediction(split_batch(batch).x)
         return prediction.float() if prediction.element_size() < 4 else prediction
 
-    def validate(self, loader: Loader, features: Sequence[Any]) -> None:
+    def check(self, loader: Loader, features: Sequence[Any]) -> None:
         """Check features and labels of a loader."""
-        loader.validate(features, self.binary_labels)
+        loader.check(features, self.binary_labels)
 
     def settings(self) -> dict[str, Any]:
         """Whether the model returns an extra loss."""
         return {"loss_mode": self.loss_mode}
+
+    def _as_logits(self, prediction: Tensor) -> Tensor:
+        """A prediction without logits, for a criterion of logits."""
+        if getattr(plain_model(self.model), "predicts_probabilities", False):  # a hook or a subclass changed the prediction
+            return torch.logit(prediction.float(), eps=torch.finfo(torch.float32).eps)
+        if not self._logits_are_checked and not torch.compiler.is_compiling():
+            self._logits_are_checked = True
+            if prediction.numel() >= 8 and bool(((prediction >= 0) & (prediction <= 1)).all()):
+                logger.warning(
+                    "%s is the loss of logits, and all predictions of the first batch lie within [0, 1]: if the model returns "
+                    "probabilities, use nn.BCELoss",
+                    type(self.criterion).__name__,
+                )
+        return prediction
 
     def _prediction(self, x: Any) -> Tensor:
         """The model's prediction ``(B,)`` without an extra loss."""
@@ -96,5 +118,4 @@ def _part(mean: Tensor, size: Size, total: Size) -> Tensor:
     """A batch's mean as its part of the mean over the step."""
     if not isinstance(size, Tensor) and not isinstance(total, Tensor) and size == total:
         return mean
-    ratio: Any = size / total if isinstance(total, Tensor) else size / (total or 1)
-    return mean * (ratio.to(mean.device, mean.dtype) if isinstance(ratio, Tensor) else ratio)
+    return divide(mean * (size.to(mean.device, mean.dtype) if isinstance(size, Tensor) else size), total)

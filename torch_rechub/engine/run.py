@@ -61,6 +61,7 @@ class Run:
         self.rank_states: list[dict[str, Any]] = []  # what each other rank alone knows, for a save
         self.identity: dict[str, Any] = {}
         self.resumed = False
+        self.n_begun = 0  # epochs of this run that have begun, also those that were not finished
         self.has_validation = val is not None
         self._thread = threading.get_ident()
 
@@ -86,6 +87,7 @@ class Run:
         state, callbacks = self.state, self.trainer.callbacks
         if not state.in_epoch:
             state.begin_epoch()
+            self.n_begun = state.epoch + 1
             with self.trainer.ranks.same_random_numbers(self.trainer.device):
                 callbacks.call("on_epoch_begin")
             self.requests.exchange()
@@ -213,6 +215,7 @@ class Run:
             "identity": self.identity,
             "position": {name: getattr(self.state, name) for name in POSITION},
             "first_epoch": self.first_epoch,
+            "n_begun": self.n_begun,
             "seconds": self.state.seconds,
             "parameters": plain_names(objective.named_parameters()),
             "buffers": plain_names(objective.named_buffers()),
@@ -236,7 +239,7 @@ class Run:
         trainer, objective = self.trainer, self.trainer.objective
         identity = trainer.identity(self.train, self.val, saved["identity"])
         compare_identities(saved["identity"], identity)
-        self.identity, self.first_epoch = identity, saved["first_epoch"]
+        self.identity, self.first_epoch, self.n_begun = identity, saved["first_epoch"], saved["n_begun"]
         detach_tables(self.optimizer)
         with torch.no_grad():
             for name, tensor in plain_names((*objective.named_parameters(), *objective.named_buffers())).items():

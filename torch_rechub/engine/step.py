@@ -18,6 +18,7 @@ from torch_rechub.engine.exchange import Exchange
 from torch_rechub.engine.gradients import Gradients
 from torch_rechub.engine.mean_loss import MeanLoss
 from torch_rechub.engine.objective import Objective, Size
+from torch_rechub.torch_private import kept_for_several_backward_passes
 
 __all__ = ["OptimizerStep", "autocast"]
 
@@ -59,7 +60,7 @@ class OptimizerStep:
         clip_norm: float | None = None,
         precision: str = "fp32",
     ) -> None:
-        self.objective, self.compiled, self.optimizer, self.callbacks = objective, forward, optimizer, callbacks
+        self.objective, self.module, self.optimizer, self.callbacks = objective, forward, optimizer, callbacks
         self.state, self.mean_loss, self.ranks, self.device, self.precision = state, mean_loss, ranks, device, precision
         self.exchange = Exchange(objective, ranks)
         self.gradients = Gradients(objective, self.exchange, clip_norm)
@@ -138,17 +139,29 @@ class OptimizerStep:
 
     def _add(self, sums: dict[str, Tensor], totals: Mapping[str, Size]) -> dict[str, Tensor]:
         """Forward and backward of the present batch; returns the sums of the loss and its terms."""
-        with autocast(self.device, self.precision), _quiet_compiler(self.compiled is not self.objective):
-            loss = self.compiled(self.state.current_batch, totals)
-        if set(loss.terms) != set(self._terms or ()):
-            raise ValueError(
-                f"{type(self.objective).__name__}: forward must return the terms of sizes, {self._terms}; got {[*loss.terms]}."
-            )
-        self.gradients.add(loss)
+        with self._compiler():
+            with autocast(self.device, self.precision):
+                loss = self.module(self.state.current_batch, totals)
+            if set(loss.terms) != set(self._terms or ()):
+                raise ValueError(
+                    f"{type(self.objective).__name__}: forward must return the terms of sizes, {self._terms}; got {[*loss.terms]}."
+                )
+            self.gradients.add(loss)
         parts = {VALUE: loss.value, **loss.terms}
         sums = {name: sums[name] + part.detach() if name in sums else part.detach() for name, part in parts.items()}
         self.state.loss = sums[VALUE]
         return sums
+
+    @contextmanager
+    def _compiler(self) -> Generator[None, None, None]:
+        """What a compiled forward pass needs: no warning where the compiler itself reads ``.grad``, and graphs that a balancer reuses."""
+        if self.module is self.objective:
+            yield
+            return
+        several = kept_for_several_backward_passes() if self.gradients.several_passes else nullcontext()
+        with several, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+            yield
 
     def _finish(self, sums: dict[str, Tensor], totals: Mapping[str, Size], record: bool = True) -> Tensor:
         """Complete the gradients of the step, record its loss, and call ``on_backward_end``; returns the loss."""
@@ -159,7 +172,7 @@ class OptimizerStep:
         self.exchange.average_buffers()
         if record:
             self.state.rows += int(self.exchange.n_row_of_all - self.exchange.n_row)
-            self.mean_loss.add(value, terms, totals)
+            self.mean_loss.add(value, terms, totals, self.exchange.n_row_of_all)
         self.callbacks.call("on_backward_end")
         return value
 
@@ -184,17 +197,6 @@ class OptimizerStep:
 
 
 VALUE = "value of the loss"
-
-
-@contextmanager
-def _quiet_compiler(compiled: bool) -> Generator[None, None, None]:
-    """Without the warning that torch's compiler causes itself when it reads ``.grad`` of the tensors at a break of its graph."""
-    if not compiled:
-        yield
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
-        yield
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -42,8 +42,8 @@ class Validation:
         state, callbacks = self.state, self.trainer.callbacks
         state.phase, state.validation_pending = "validate", within_epoch
         self.trainer.settle_tables()
-        callbacks.call("begin_measuring")
         try:
+            callbacks.call("begin_measuring")
             callbacks.call("on_validation_begin")
             self._measure()
             state.phase = "decide"

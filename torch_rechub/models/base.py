@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class RankingModel(nn.Module):
     Training goes through ``forward``. The loss is computed from the logits where ``forward``'s prediction arrives unchanged, and from the
     prediction where a subclass or a forward hook replaced it.
     """
+
+    predicts_probabilities: ClassVar[bool] = True  #: a criterion of logits gets the logits of predictions that carry none
 
     def logits(self, x: Features) -> Scores:
         """Log-odds of a positive label, ``(B,)``."""

@@ -58,6 +58,7 @@ class CallbackFace:
 
     @model.setter
     def model(self, model: nn.Module) -> None:
+        self._refuse_within_fit("trainer.model was assigned")
         self._objective.model = model.to(self.device)
 
     @property
@@ -67,9 +68,14 @@ class CallbackFace:
 
     @criterion.setter
     def criterion(self, criterion: Any) -> None:
+        self._refuse_within_fit("trainer.criterion was assigned")
         if hasattr(self._objective, "criterion"):
             del self._objective.criterion  # a module and a function are stored in different places
         self._objective.criterion = criterion.to(self.device) if isinstance(criterion, nn.Module) else criterion
+
+    def _refuse_within_fit(self, what: str) -> None:
+        if self.state.phase != "idle":
+            raise RuntimeError(f"{what} within a fit of the same trainer. Wait until it returns, or make another trainer.")
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

@@ -11,6 +11,7 @@ from torch import nn
 
 from torch_rechub.basic.metric import Metric
 from torch_rechub.data import Loader, as_loader
+from torch_rechub.engine.alignment import unshared
 from torch_rechub.engine.distributed import SINGLE, Ranks
 from torch_rechub.engine.evaluation import evaluating, predict
 from torch_rechub.engine.objective import Objective
@@ -35,7 +36,10 @@ class EvaluationFace:
         return self.scoring.make_scorer(rows)
 
     def evaluate(self, model: nn.Module, data_loader: Iterable[Any]) -> float:
-        """The monitored metric of ``model`` on a loader's rows; our loaders are read in stored order. ``fit`` calls an override of it."""
+        """The monitored metric of ``model`` on a loader's rows; our loaders are read in stored order.
+
+        ``fit`` calls an override of it; in a run of several processes each of them, with all rows, and takes the value of the first.
+        """
         return self.measure(model, data_loader)[self.scoring.monitor]
 
     def measure(self, model: nn.Module, data_loader: Iterable[Any]) -> dict[str, float]:
@@ -57,7 +61,8 @@ class EvaluationFace:
                 ranks = self.ranks if loader.is_shared else SINGLE
                 metrics = self.make_scorer(rows).score(self._objective, loader.in_order(), self.device, ranks, after_batch)
             if overridden:
-                metrics[self.scoring.monitor] = float(self.evaluate(self._objective.model, loader.in_order()))
+                with unshared(self.ranks, loader):
+                    metrics[self.scoring.monitor] = float(self.evaluate(self._objective.model, loader.in_order()))
         if overridden or not loader.is_shared:  # each rank measured by itself: rank 0 decides
             metrics = self.ranks.from_first(lambda: metrics)
             if rows is not None and not self.ranks.is_single:

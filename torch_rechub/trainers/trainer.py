@@ -21,7 +21,7 @@ from torch_rechub.engine.describe import describe
 from torch_rechub.engine.device import resolve_device
 from torch_rechub.engine.distributed import join_ranks
 from torch_rechub.engine.identity import identity_of
-from torch_rechub.engine.inputs import validate_arguments, validate_loaders, validate_parts
+from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
 from torch_rechub.engine.resume import find_save
@@ -31,6 +31,7 @@ from torch_rechub.engine.validation import Paused
 from torch_rechub.engine.validation_times import ValidationTimes
 from torch_rechub.trainers.callback_face import CallbackFace
 from torch_rechub.trainers.evaluation_face import EvaluationFace
+from torch_rechub.trainers.optimizer_face import OptimizerFace
 from torch_rechub.types import FilePath
 
 __all__ = ["Trainer"]
@@ -38,7 +39,7 @@ __all__ = ["Trainer"]
 logger = logging.getLogger(__name__)
 
 
-class Trainer(CallbackFace, EvaluationFace):
+class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
     """Trains a model. The trainer of a task says what its objective and its metrics are; everything else is the same for all tasks.
 
     A run is ``fit > epoch > batch``, with the fixed phases train, validate, decide, save. Whatever happens around them is a callback.
@@ -69,7 +70,8 @@ class Trainer(CallbackFace, EvaluationFace):
         scheduler_interval: "step", "validation" or "epoch", in place of the scheduler's own interval.
         precision: "bf16" runs forward passes in bfloat16 (``torch.autocast``), in training, validation and prediction; weights and
             optimizer stay float32.
-        compile: whether ``torch.compile`` compiles the objective; a mapping gives its arguments. Results agree to rounding.
+        compile: whether ``torch.compile`` compiles the objective; a mapping gives its arguments. Results agree to rounding where nothing
+            is drawn; a compiled dropout draws other numbers.
         progress: show a bar, and one line per validation.
 
     Raises:
@@ -116,7 +118,7 @@ class Trainer(CallbackFace, EvaluationFace):
         self.validation_times = ValidationTimes(val_every)
         self.regularization = RegularizationLoss(**(regularization_params or {}))
         self._objective = self.make_objective(model).to(self.device)
-        self._compile_options = {} if compile is True else None if compile is False else dict(compile)
+        self.compile_options = compile_options(compile)
         self._compiled: nn.Module | None = None
         self.scoring = Scoring(self.default_metrics if metrics is None else metrics, monitor, mode)
         self._built_in_checkpoint = Checkpoint()
@@ -166,8 +168,7 @@ class Trainer(CallbackFace, EvaluationFace):
                 naming each difference, when the saved run is another one.
             RuntimeError: within another ``fit`` of this trainer.
         """
-        if self.state.phase != "idle":
-            raise RuntimeError("fit was called within a fit of the same trainer. Wait until it returns, or make another trainer.")
+        self._refuse_within_fit("fit was called")
         if type(self).train_one_epoch is not Trainer.train_one_epoch:
             raise TypeError(
                 f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
@@ -208,14 +209,14 @@ class Trainer(CallbackFace, EvaluationFace):
             raise ValueError(f"val_every={every} is a fraction of an epoch, and the training loader has no length.")
         if not self.ranks.is_single:
             align_ranks(self, train, val)
-        if self._optimizer_used or not self._recipe.fits(self.objective):
-            self._replace_optimizer()
-        self._optimizer_used = True
+        self._prepare_optimizer(new=self._optimizer_used)
         self._run = run = Run(self, self._optimizer, train, val, self._n_epoch_walked)
         checkpoint = self.callback(Checkpoint)
         assert checkpoint is not None
         checkpoint.wanted = checkpoint is not self._built_in_checkpoint or resume is not None
-        run.identity = self.identity(train, val) if self.writes_saves else {}
+        if self.writes_saves:
+            refuse_lazy(self.objective, "A save to resume from")
+            run.identity = self.identity(train, val)
         run.state.phase = "train"
         return run
 
@@ -223,7 +224,7 @@ class Trainer(CallbackFace, EvaluationFace):
         try:
             run.end()
         finally:
-            self._n_epoch_walked = run.first_epoch + run.state.epoch + run.state.in_epoch
+            self._n_epoch_walked = run.first_epoch + run.n_begun
             self._latest_run_ended = run.state.failure is None and not run.state.paused
             self._recipe.remember(self._optimizer)
         if run.history.best is None and run.state.step:
@@ -237,14 +238,20 @@ class Trainer(CallbackFace, EvaluationFace):
             data_loader: yields ``(x, y)`` or ``(x, y, weight)``.
             log_interval: kept for users of the existing package; the progress bar does not need it.
         """
-        train = as_loader(data_loader)
+        self._refuse_within_fit("train_one_epoch was called")
+        train, latest = as_loader(data_loader), self._run
+        validate_loaders(self.objective, train, None)
         with self.ranks.end_together(), shared_loaders(self.ranks, train):
-            run = Run(self, self._optimizer, train, None, self._n_epoch_walked)
-            self._optimizer_used = True
+            if not self.ranks.is_single:
+                align_ranks(self, train, None)
+            self._prepare_optimizer(new=False)
+            self._run = run = Run(self, self._optimizer, train, None, self._n_epoch_walked)
+            run.state.phase = "train"
             try:
                 run.train_batches()
             finally:
                 detach_tables(self._optimizer)
+                self._run = latest
         if not run.state.batch:
             raise ValueError("The loader yields no batch: there is nothing to train on.")
         self._n_epoch_walked += 1
@@ -256,33 +263,15 @@ class Trainer(CallbackFace, EvaluationFace):
 
     def forward_module(self) -> nn.Module:
         """The objective, or its compiled form."""
-        if self._compile_options is None:
+        if self.compile_options is None:
             return self._objective
         if self._compiled is None:
-            self._compiled = torch.compile(self._objective, **self._compile_options)  # type: ignore[assignment]
+            self._compiled = torch.compile(self._objective, **self.compile_options)  # type: ignore[assignment]
         return self._compiled  # type: ignore[return-value]
 
     def identity(self, train: Loader, val: Loader | None, saved: dict[str, Any] | None = None) -> dict[str, Any]:
         """Everything that the outcome of a run depends on, as plain values."""
         return identity_of(self, train, val, saved)
-
-    def trial_optimizer(self) -> torch.optim.Optimizer:
-        """An optimizer like the trainer's for a trial; the trainer and its schedule do not know of it."""
-        return OptimizerRecipe(self.optimizer_fn, self.optimizer_params, self._recipe.grouped).make(self._objective)
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        """A new optimizer, and a new scheduler for it unless that must know the number of steps first."""
-        optimizer = self._recipe.make(self._objective)
-        schedule = self.callback(LearningRate)
-        if schedule is not None:
-            schedule.prepare(optimizer, self.scoring.expected_direction(schedule.monitor))
-        return optimizer
-
-    def _replace_optimizer(self) -> None:
-        """A new optimizer for a new run, or for other parameters; options that were set on the old one are kept."""
-        changed = self._recipe.changed_options(self._optimizer)
-        self._optimizer = self._new_optimizer()
-        self._recipe.apply_options(self._optimizer, changed)
 
     def _starts_anew(self, resume: Any) -> bool:
         """Whether a resume is not looked for, since the latest run of this trainer has ended."""

@@ -123,7 +123,7 @@ class LearningRate(Callback):
         plateau = self.recipe.is_plateau or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
         if plateau and not trainer.validates:
             raise ValueError("ReduceLROnPlateau needs a validation metric: give fit a validation loader, or use another scheduler.")
-        if scheduler is None or (plateau and scheduler.mode != direction):  # an evaluate_fn may have been assigned meanwhile
+        if not _is_for(scheduler, optimizer) or (plateau and scheduler.mode != direction):  # an evaluate_fn was assigned
             self.scheduler = self.make(optimizer, direction, self._n_step(trainer))
         self.recipe.check_cycle(self.scheduler, self._n_step(trainer))
         self._targets = [float(group["lr"]) for group in optimizer.param_groups]
@@ -229,3 +229,13 @@ def _parts(given: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Learn
     if rest["then_stop"] is not None and all(part.then_stop is None for part in parts.values()):
         raise ValueError("then_stop counts the reductions of a ReduceLROnPlateau, and none is given.")
     return parts
+
+
+def _is_for(scheduler: Any, optimizer: Any) -> bool:
+    """Whether a scheduler changes the rates of ``optimizer``; it does not where another trainer made it meanwhile."""
+    own = getattr(scheduler, "optimizer", optimizer)
+    return scheduler is not None and _whole(own) is _whole(optimizer)
+
+
+def _whole(optimizer: Any) -> Any:
+    return optimizer.optimizer if isinstance(optimizer, GroupOf) else optimizer

@@ -2,7 +2,7 @@
 
 from torch_rechub.basic.loss_func.contrastive import InBatchNCELoss, NCELoss
 from torch_rechub.basic.loss_func.pairwise import BPRLoss, HingeLoss
-from torch_rechub.basic.loss_func.prediction_loss import carry_logits, logits_of, prediction_loss
+from torch_rechub.basic.loss_func.prediction_loss import carry_logits, logits_of, prediction_loss, takes_logits
 from torch_rechub.basic.loss_func.regularization import RegularizationLoss
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "carry_logits",
     "logits_of",
     "prediction_loss",
+    "takes_logits",
 ]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["carry_logits", "logits_of", "prediction_loss"]
+__all__ = ["carry_logits", "logits_of", "prediction_loss", "takes_logits"]
 
 
 def carry_logits(prediction: Tensor, logits: Tensor) -> Tensor:
@@ -34,6 +34,11 @@ def logits_of(prediction: Tensor) -> Tensor | None:
     """
     logits = getattr(prediction, "logits", None)
     return logits if logits is not None and prediction.logits_version == _version(prediction) else None  # type: ignore[attr-defined]
+
+
+def takes_logits(criterion: Any) -> bool:
+    """Whether a criterion is the binary cross-entropy of logits: torch's module, a subclass of it, or torch's function."""
+    return isinstance(criterion, nn.BCEWithLogitsLoss) or criterion is F.binary_cross_entropy_with_logits
 
 
 def prediction_loss(
@@ -67,8 +72,15 @@ def prediction_loss(
         criterion = _with_reduction(criterion, "mean")
     if weight is not None:
         weighted_sum = _weighted_sum(criterion, prediction, y, weight)
+        if getattr(criterion, "reduction", "mean") == "sum":
+            return weighted_sum
         return weighted_sum / _divisor(weight.sum() if total is None else total, weighted_sum)
     loss = criterion(prediction, y)
+    if loss.dim():
+        raise ValueError(
+            f"The criterion {criterion!r} returns shape {tuple(loss.shape)}; it must return one number, the mean over rows. "
+            "Take its mean, or give a module with reduction='mean'."
+        )
     if total is None or getattr(criterion, "reduction", "mean") == "sum" or (not isinstance(total, Tensor) and total == len(y)):
         return loss
     return loss * len(y) / _divisor(total, loss)
@@ -83,13 +95,11 @@ def _weighted_sum(criterion: Any, prediction: Tensor, y: Tensor, weight: Tensor)
 def _from_logits(criterion: Any, prediction: Tensor) -> tuple[Any, Tensor]:
     """The criterion and what it reads: the logits, where they are there and the criterion is a binary cross-entropy."""
     logits = logits_of(prediction)
-    if logits is None or type(criterion) not in {nn.BCELoss, nn.BCEWithLogitsLoss}:
+    if logits is None:
         return criterion, prediction
-    if isinstance(criterion, nn.BCELoss):
-        if criterion.weight is not None:
-            return criterion, prediction
-        criterion = nn.BCEWithLogitsLoss(reduction=criterion.reduction)
-    return criterion, logits
+    if type(criterion) is nn.BCELoss and criterion.weight is None:
+        return nn.BCEWithLogitsLoss(reduction=criterion.reduction), logits
+    return criterion, logits if takes_logits(criterion) else prediction
 
 
 def _divisor(total: float | Tensor, like: Tensor) -> float | Tensor:
@@ -108,7 +118,8 @@ def _like_labels(prediction: Tensor, y: Tensor) -> Tensor:
     """Predictions ``(B, 1)`` for labels ``(B,)``: users of the existing package write both."""
     if prediction.shape == y.shape:
         return prediction
-    if prediction.numel() == y.numel():
+    columns = (prediction.shape, y.shape)
+    if prediction.numel() == y.numel() and all(shape.numel() == shape[:1].numel() for shape in columns):
         return prediction.reshape(y.shape)
     if y.dim() == 2 and prediction.dim() == 1:
         raise ValueError(f"Labels must be one column, (B,) or (B, 1); got {tuple(y.shape)}. Give one label a row.")
