@@ -1,6 +1,6 @@
 """Every name of torch that the package uses although torch does not document it, in one file.
 
-Checked with torch 2.13. When torch renames one of them, only this file changes. Each function says which public function is missing.
+Checked with torch 2.13. When torch renames one of them, only this file changes. Each docstring states which public function is missing.
 Methods of ``nn.Module`` that torch's own layers override (``_apply``, ``_save_to_state_dict``, ``_load_from_state_dict``) are overridden
 where they belong and are not listed here.
 """

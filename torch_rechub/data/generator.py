@@ -86,7 +86,8 @@ class DataGenerator:
             if val is not None and val.y is None:
                 raise ValueError("Validation needs labels; got x_val without y_val. Pass y_val, too.")
         train_loader = TableLoader(train, batch_size, shuffle=True, seed=seed, num_workers=num_workers)
-        train_loader.seed_is_drawn = seed_is_drawn
+        if seed_is_drawn:
+            train_loader.mark_seed_as_drawn()
         return (
             train_loader,
             None if val is None else TableLoader(val, batch_size, num_workers=num_workers),

@@ -91,6 +91,10 @@ class TableLoader(DataLoader[Any]):
     def seed(self, seed: int) -> None:
         self._order.seed = int(seed)
 
+    def mark_seed_as_drawn(self) -> None:
+        """The seed was not chosen by the user: a resumed run takes the saved one."""
+        self.seed_is_drawn = True
+
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Set where the next iteration starts; the batches before ``start_batch`` are not read. The following one starts at the next epoch.
 

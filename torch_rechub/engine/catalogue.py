@@ -37,7 +37,7 @@ class CatalogueScorer:
     - Ties are broken towards the lower catalogue row.
     - A NaN score makes every metric NaN, with a logged warning. A score of -inf means that the item is not to be recommended: it is never
       a hit.
-    - Users without a relevant row are left out. The log says how many, once for each different number.
+    - Users without a relevant row are left out. Their number is logged, once for each different number.
     - A row that is both seen and relevant stays a candidate: only other seen rows are masked. This is the rule of the published protocols
       (LightGCN, He et al., SIGIR 2020; BARS, Zhu et al., SIGIR 2022; RecBole, Zhao et al., CIKM 2021), which mask training items and whose
       test items are none of these.

@@ -16,7 +16,7 @@ from torch_rechub.optim.rows import coalesced
 
 __all__ = ["Exchange", "broadcast_weights"]
 
-BUCKET = 1 << 22  #: numbers that are exchanged together at most, unless one gradient alone has more
+BUCKET = 1 << 22  #: largest number of elements that are exchanged together; a larger gradient is exchanged alone
 
 
 def broadcast_weights(module: nn.Module, ranks: Ranks) -> None:

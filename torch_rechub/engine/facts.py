@@ -1,4 +1,4 @@
-"""What a report of a trainer says beside its history."""
+"""The facts of a run that a report shows besides its history."""
 
 from __future__ import annotations
 

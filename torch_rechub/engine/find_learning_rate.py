@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LearningRateFinding", "find_learning_rate"]
 
-SMOOTHING, DIVERGED = 0.9, 4.0  # the smoothed loss keeps this part per step; the search ends at this multiple of its least
+SMOOTHING, DIVERGED = 0.9, 4.0  # the smoothed loss keeps this part per step; the search ends at this multiple of its minimum
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LearningRateFinding:
         losses: the training loss of each step's batches, before it moved the weights.
         smoothed: their exponential mean, corrected for its beginning.
         suggestion: where the smoothed loss falls fastest over log(rate); None where it never falls.
-        least: the rate of the least smoothed loss; a tenth of it is another common choice.
+        least: the rate of the smallest smoothed loss; a tenth of it is another common choice.
         diverged_at: the rate at which the search ended because the loss had grown fourfold or was not finite; None otherwise.
     """
 
@@ -181,7 +181,7 @@ def _restored(trainer: Any, loader: Loader) -> Generator[Any, None, None]:
 
 
 def _judge(rates: list[float], losses: list[float], smoothed: list[float], stopped: bool) -> LearningRateFinding:
-    """Where the smoothed loss falls fastest, before its least."""
+    """Where the smoothed loss falls fastest before its minimum."""
     curve = np.where(np.isfinite(smoothed), smoothed, np.inf)
     least = int(curve.argmin())
     begin = min(5, least)  # the first few means are of few steps

@@ -79,7 +79,7 @@ class Gradients:
             clip_grad_norm_(self.objective.parameters(), self.clip_norm)
 
     def _balance(self, named: Mapping[str, nn.Parameter], losses: Mapping[str, Tensor]) -> None:
-        """Replace the gradients of the shared parameters by what the balancer makes of the terms' gradients."""
+        """Replace the gradients of the shared parameters by the balancer's combination of the terms' gradients."""
         names, parameters = list(named), list(named.values())
         by_term: dict[str, list[Tensor | None]] = {}
         for term in (*losses, PENALTY):

@@ -75,6 +75,20 @@ class Run:
         """Optimizer steps of the whole run; None where the loader has no length."""
         return None if self.steps_per_epoch is None else self.trainer.n_epoch * self.steps_per_epoch
 
+    def begin(self, identity: dict[str, Any]) -> None:
+        """Leave the phase "idle".
+
+        Args:
+            identity: goes into saves to resume from.
+        """
+        self.identity, self.state.phase = identity, "train"
+
+    def fail(self, error: BaseException) -> None:
+        """Note what ended the run before its time; a pause is no failure."""
+        self.state.exception = error
+        if not isinstance(error, Paused):
+            self.state.failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+
     def loop(self) -> None:
         """Train until the last epoch is done or a stop was requested."""
         state = self.state
@@ -130,8 +144,7 @@ class Run:
             self.run_validation(within_epoch=False)
         trainer.callbacks.call("on_epoch_end")
         trainer.objective.epoch_end(self.mean_loss.take_epoch())
-        state.epoch += state.stop_reason is None
-        state.in_epoch = False
+        state.end_epoch()
         self.requests.exchange()
         self.handle_requests()
 
@@ -180,7 +193,7 @@ class Run:
         self.history.append({**facts, **self.mean_loss.take(), "lr": lr, **metrics})
 
     def request_pause(self, reason: str, then: BaseException | None) -> None:
-        """Request a pause. A wait for data is left at once, where no step is half done and this is the thread of the run."""
+        """Request a pause. While the loop waits for data, a call in its own thread leaves it at once."""
         self.requests.pause(reason, then)
         if threading.get_ident() == self._thread and self.trainer.ranks.is_single and self.state.phase == "wait":
             raise Paused
@@ -188,7 +201,7 @@ class Run:
     def handle_requests(self) -> bool:
         """Do what was requested since the last optimizer step; True when the loop is to be left."""
         if self.requests.current.stop is not None:
-            self.history.stop_reason = self.history.stop_reason or self.requests.current.stop
+            self.history.stop(self.requests.current.stop)
         self.save()
         return self.state.stop_reason is not None or self.requests.is_paused
 
@@ -250,12 +263,9 @@ class Run:
         stateful = [callback for callback in trainer.callbacks if callback.part_of_run]
         for callback, state in zip(stateful, saved["callbacks"], strict=True):
             callback.load_state_dict(state)
-        for name, value in saved["position"].items():
-            setattr(self.state, name, value)
-        self.state.started -= saved["seconds"]
-        self.state.stepped = True  # a run is saved between two steps
+        self.state.resume(saved["position"], saved["seconds"])
         self.requests.current.validation = saved["validation_requested"]
-        self.history.records, self.history.stop_reason = saved["history"], saved["stop_reason"]
+        self.history.load(saved["history"], saved["stop_reason"])
         self.mean_loss.load_state_dict(saved["mean_loss"])
         own = saved if trainer.ranks.is_first else saved["rank_states"][trainer.ranks.rank - 1]
         self.train.load_state_dict(own["loader"])
@@ -270,8 +280,9 @@ class Run:
             try:
                 callbacks.call_all("restore")
             finally:
-                if self.requests.is_paused:
-                    self.state.paused, self.history.stop_reason = True, self.history.stop_reason or self.requests.current.pause
+                if self.requests.current.pause is not None:
+                    self.state.paused = True
+                    self.history.stop(self.requests.current.pause)
                 callbacks.call_all("on_fit_end")
         finally:
             detach_tables(self.optimizer)
@@ -280,7 +291,6 @@ class Run:
 
     def close(self) -> None:
         """Keep of the run its state and history only."""
-        state = self.state
-        state.phase, state.loss, state.current_batch, state.predictions, state.exception = "idle", None, None, None, None
+        self.state.end()
         self.validate = self.val = None
         self.train = ENDED

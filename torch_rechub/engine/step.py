@@ -90,8 +90,8 @@ class OptimizerStep:
     def _step(self, group: Sequence[Any], totals: Mapping[str, Size]) -> None:
         last = len(group) - 1
         sums = self._begin()
-        if not group:  # another process has rows left: callbacks see the step here as well
-            self.state.current_batch = None
+        if not group:  # only other processes have a batch left: callbacks are called here as well
+            self.state.begin_batch(None)
             self.callbacks.call("on_batch_begin")
         for i, batch in enumerate(group):
             self._begin_batch(batch)
@@ -133,7 +133,7 @@ class OptimizerStep:
         return {}
 
     def _begin_batch(self, batch: Any, call: bool = True) -> None:
-        self.state.current_batch = self.objective.to_device(batch, self.device)
+        self.state.begin_batch(self.objective.to_device(batch, self.device))
         if call:
             self.callbacks.call("on_batch_begin")
 
@@ -187,12 +187,10 @@ class OptimizerStep:
     def _after_step(self) -> None:
         self.optimizer.zero_grad()
         self.objective.after_step()
-        self.state.step += 1
-        self.state.epoch_step += 1
+        self.state.end_step()
 
     def _end_batch(self, stepped: bool) -> None:
-        self.state.batch += 1
-        self.state.stepped = stepped
+        self.state.end_batch(stepped)
         self.callbacks.call("on_batch_end")
 
 
@@ -200,6 +198,6 @@ VALUE = "value of the loss"
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether ``optimizer.step`` cannot be called without a closure: it says so by its signature, or by ``needs_closure = True``."""
+    """Whether ``optimizer.step`` cannot be called without a closure, by its signature or by an attribute ``needs_closure = True``."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return bool(getattr(optimizer, "needs_closure", False)) or (closure is not None and closure.default is inspect.Parameter.empty)

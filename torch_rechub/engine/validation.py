@@ -40,7 +40,7 @@ class Validation:
     def __call__(self, within_epoch: bool) -> None:
         """Measure, record, decide and call the hooks; within an epoch or at its end."""
         state, callbacks = self.state, self.trainer.callbacks
-        state.phase, state.validation_pending = "validate", within_epoch
+        state.begin_validation(within_epoch)
         self.trainer.settle_tables()
         try:
             callbacks.call("begin_measuring")
@@ -63,11 +63,8 @@ class Validation:
     def _measure(self) -> None:
         state = self.state
         rows = self.trainer.callbacks.rows_to_keep()
-        state.metrics = self.trainer.score(self.loader, rows, self._after_batch)
-        state.predictions = None if rows is None else rows.state_dict()
-        state.n_validation += 1
-        state.validated_at = state.step
-        state.validation_pending = False
+        metrics = self.trainer.score(self.loader, rows, self._after_batch)
+        state.end_measuring(metrics, None if rows is None else rows.state_dict())
         self.record(state.metrics)
         self._undecided = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -48,6 +49,17 @@ class Drift:
         self.left[self.first : first] = 0.0
         self.first = first
         self.now += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps so far."""
+        used = self.now + 1
+        return {"now": self.now, "first": self.first, "left": self.left[:used].clone(), "distance": self.distance[:used].clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from saved steps, with room for as many more."""
+        self.now, self.first = state["now"], state["first"]
+        self.left = torch.cat([state["left"].cpu(), torch.ones(self.now + 1, dtype=torch.float64)])
+        self.distance = torch.cat([state["distance"].cpu(), torch.zeros(self.now + 1, dtype=torch.float64)])
 
 
 class SGDRows(TableRows):
@@ -117,19 +129,14 @@ class SGDRows(TableRows):
 
     def lag_state(self) -> dict[str, Any]:
         assert self.drift is not None
-        used = self.drift.now + 1
-        tables = {"left": self.drift.left[:used].clone(), "distance": self.drift.distance[:used].clone()}
-        return {"weight": self.weight, "last": self.last, "now": self.drift.now, "first": self.drift.first, **tables}
+        return {"weight": self.weight, "last": self.last, **self.drift.state_dict()}
 
     def load_lag_state(self, lag: dict[str, Any]) -> None:
         with torch.no_grad():
             self.weight.copy_(lag["weight"])
         self.last.copy_(lag["last"])
         self.drift = Drift(0)
-        used = lag["now"] + 1
-        self.drift.left = torch.cat([lag["left"].cpu(), torch.ones(used, dtype=torch.float64)])
-        self.drift.distance = torch.cat([lag["distance"].cpu(), torch.zeros(used, dtype=torch.float64)])
-        self.drift.now, self.drift.first = lag["now"], lag["first"]
+        self.drift.load_state_dict(lag)
 
     def move_state(self) -> None:
         super().move_state()

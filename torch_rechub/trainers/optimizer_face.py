@@ -28,7 +28,7 @@ class OptimizerFace:
     _recipe: OptimizerRecipe
 
     def trial_optimizer(self) -> torch.optim.Optimizer:
-        """An optimizer like the trainer's for a trial; the trainer and its schedule do not know of it."""
+        """A new optimizer with the trainer's settings, which neither the trainer nor its schedule uses."""
         return OptimizerRecipe(self.optimizer_fn, self.optimizer_params, self._recipe.grouped).make(self._objective)
 
     def _new_optimizer(self, changed: Sequence[dict[str, Any]] = ()) -> torch.optim.Optimizer:

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
-    """Trains a model. The trainer of a task says what its objective and its metrics are; everything else is the same for all tasks.
+    """Trains a model. A subclass for a task defines its objective and its default metrics; everything else is the same for all tasks.
 
     A run is ``fit > epoch > batch``, with the fixed phases train, validate, decide, save. Whatever happens around them is a callback.
     After ``fit`` the model holds the best weights that a validation measured, however the run ended, and is in evaluation mode.
@@ -78,7 +78,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         TypeError, ValueError: when an argument cannot be used.
     """
 
-    #: What a validation measures unless ``metrics`` says otherwise.
+    #: What a validation measures where ``metrics`` is not given.
     default_metrics: tuple[MetricSpec, ...] = ()
 
     def __init__(
@@ -191,12 +191,11 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
                 run.load_state_dict(saved)
             run.loop()
         except Paused as pause:
-            run.state.exception = pause.with_traceback(None)  # whose frames refer to the loader
+            run.fail(pause.with_traceback(None))  # whose frames refer to the loader
             self._callbacks.call_all("on_exception")
             run.save()
         except BaseException as error:
-            run.state.exception = error
-            run.state.failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+            run.fail(error)
             self._callbacks.call_all("on_exception")
             raise
         finally:
@@ -213,11 +212,10 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         self._run = run = Run(self, self._optimizer, train, val, self._n_epoch_walked)
         checkpoint = self.callback(Checkpoint)
         assert checkpoint is not None
-        checkpoint.wanted = checkpoint is not self._built_in_checkpoint or resume is not None
+        checkpoint.want_saves(checkpoint is not self._built_in_checkpoint or resume is not None)
         if self.writes_saves:
             refuse_lazy(self.objective, "A save to resume from")
-            run.identity = self.identity(train, val)
-        run.state.phase = "train"
+        run.begin(self.identity(train, val) if self.writes_saves else {})
         return run
 
     def _end(self, run: Run) -> None:
@@ -246,7 +244,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
                 align_ranks(self, train, None)
             self._prepare_optimizer(new=False)
             self._run = run = Run(self, self._optimizer, train, None, self._n_epoch_walked)
-            run.state.phase = "train"
+            run.begin({})
             try:
                 run.train_batches()
             finally:

@@ -78,6 +78,10 @@ class Checkpoint(Callback):
         self._digest: str | None = None  # of model.pth, as this run wrote it
         self._copies: Any = None
 
+    def want_saves(self, wanted: bool) -> None:
+        """Whether the next run writes saves to resume from."""
+        self.wanted = wanted
+
     def on_fit_begin(self, trainer: Training) -> None:
         self.folder = None if trainer.output_folder is None else make_folder(trainer.output_folder)
         self._reset()
@@ -154,7 +158,7 @@ class Checkpoint(Callback):
             self._digest = digest(self.folder / "model.pth") if self.wanted else None
 
     def _is_as_written(self) -> bool:
-        """Whether model.pth exists and has the content that this run wrote, where that is known: another run may have replaced it."""
+        """Whether ``model.pth`` is the file that this run wrote. Without saves to resume from, only its existence is checked."""
         path = None if self.folder is None else self.folder / "model.pth"
         exported = self.folder is None or not self.safetensors or (self.folder / "model.safetensors").exists()
         return path is not None and exported and path.exists() and (self._digest is None or digest(path) == self._digest)

@@ -59,7 +59,7 @@ class EarlyStopper(Callback):
         sentence: the same in words, with this run's numbers.
 
     Raises:
-        ValueError, TypeError: when an argument is not as above.
+        ValueError, TypeError: when an argument has another type or is out of its range.
 
     Example:
         >>> stopper = EarlyStopper(patience=2)

@@ -37,6 +37,14 @@ class History(Records):
         ([0.71], 10, 1)
     """
 
+    def stop(self, reason: str) -> None:
+        """Note why training stopped; the first reason is kept."""
+        self.stop_reason = self.stop_reason or reason
+
+    def load(self, records: list[dict[str, Any]], stop_reason: str | None) -> None:
+        """Continue a saved history."""
+        self.records, self.stop_reason = records, stop_reason
+
     def to_frame(self) -> pd.DataFrame:
         """The records as a pandas DataFrame.
 

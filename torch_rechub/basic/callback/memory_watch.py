@@ -33,7 +33,7 @@ class MemoryWatch(Callback):
         n_growth: records in a row that grow before a warning.
 
     Raises:
-        ValueError: when an argument is not as above.
+        ValueError: when an argument has another type or is out of its range.
 
     Example:
         >>> MemoryWatch(limit=0.9), MemoryWatch(limit=8_000_000_000).bytes

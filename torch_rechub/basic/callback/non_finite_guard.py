@@ -44,7 +44,7 @@ class NonFiniteGuard(Callback):
         late: read the result one step later, without waiting for the device; None does so everywhere but on the CPU.
 
     Raises:
-        ValueError: when an argument is not as above.
+        ValueError: when an argument has another type or is out of its range.
 
     Example:
         >>> NonFiniteGuard("rollback", factor=0.1)

@@ -47,6 +47,46 @@ class TrainerState:
         """Start a new epoch at its first batch."""
         self.in_epoch, self.batch, self.epoch_step, self.epoch_done = True, 0, 0, False
 
+    def begin_batch(self, batch: Any) -> None:
+        """The batch that is trained on, on the device; None where only other processes have one."""
+        self.current_batch = batch
+
+    def end_batch(self, stepped: bool) -> None:
+        """Count a batch; ``stepped`` tells whether an optimizer step ended with it."""
+        self.batch += 1
+        self.stepped = stepped
+
+    def end_step(self) -> None:
+        """Count an optimizer step."""
+        self.step += 1
+        self.epoch_step += 1
+
+    def begin_validation(self, within_epoch: bool) -> None:
+        """Begin to measure; one within an epoch is repeated where the run is paused before it is measured."""
+        self.phase, self.validation_pending = "validate", within_epoch
+
+    def end_measuring(self, metrics: dict[str, float], predictions: Mapping[str, Tensor] | None) -> None:
+        """Count a validation and keep what it measured."""
+        self.metrics, self.predictions = metrics, predictions
+        self.n_validation += 1
+        self.validated_at, self.validation_pending = self.step, False
+
+    def end_epoch(self) -> None:
+        """End the epoch, which is finished unless training stopped within it or after it."""
+        self.epoch += self.stop_reason is None
+        self.in_epoch = False
+
+    def resume(self, position: Mapping[str, Any], seconds: float) -> None:
+        """Continue from a saved position, between two optimizer steps, after ``seconds`` of training."""
+        for name, value in position.items():
+            setattr(self, name, value)
+        self.started -= seconds
+        self.stepped = True
+
+    def end(self) -> None:
+        """End the run: keep no batch, predictions or exception."""
+        self.phase, self.loss, self.current_batch, self.predictions, self.exception = "idle", None, None, None, None
+
     @property
     def is_best(self) -> bool:
         """Whether the last validation is the best so far; known when ``on_new_best`` and ``on_validation_end`` are called."""

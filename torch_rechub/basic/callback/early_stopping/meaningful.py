@@ -39,7 +39,7 @@ class Meaningful:
         """Forget all validations."""
         self.reference, self.trial_counter, self.since = self.baseline, 0, Position()
         if self.significance is not None:
-            self.significance.reference = None
+            self.significance.set_reference(None)
 
     def judge(self, value: float, mode: Literal["max", "min"], n_before: int, position: Position, rows: Any) -> tuple[bool, str]:
         """Move the reference and the counter.
@@ -101,4 +101,4 @@ class Meaningful:
         """Restore what :meth:`state_dict` gave."""
         self.reference, self.trial_counter, self.since = state["reference"], state["trial_counter"], Position(*state["since"])
         if self.significance is not None:
-            self.significance.reference = state["rows"]
+            self.significance.set_reference(state["rows"])

@@ -8,7 +8,7 @@ __all__ = ["StopReason"]
 
 
 class StopReason(Enum):
-    """What made an ``EarlyStopper`` stop; ``meaning`` says it in a sentence, the stopper's ``sentence`` with this run's numbers.
+    """What made an ``EarlyStopper`` stop; ``meaning`` describes it in a sentence, the stopper's ``sentence`` with this run's numbers.
 
     Example:
         >>> StopReason.TARGET.value, StopReason("target").meaning

@@ -102,6 +102,6 @@ class Significance:
         significant = result.p_value < self.alpha and result.difference > 0
         return significant, f"p = {result.p_value:.3g}"
 
-    def set_reference(self, rows: Columns) -> None:
-        """Make ``rows`` the reference."""
-        self.reference = {name: rows[name] for name in ("y_true", "y_pred")}
+    def set_reference(self, rows: Columns | None) -> None:
+        """Make ``rows`` the reference; None forgets it."""
+        self.reference = None if rows is None else {name: rows[name] for name in ("y_true", "y_pred")}
