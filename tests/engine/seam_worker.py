@@ -13,7 +13,7 @@ from torch_rechub.data import DataGenerator
 from torch_rechub.storage import save_weights
 from torch_rechub.trainers import CTRTrainer
 
-SIZE = int(os.environ["WORLD_SIZE"])
+SIZE = int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class Counts(CTRTrainer):
