@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small import batches, deepfm, trainer_of
+from small import FEATURES, batches, deepfm, trainer_of
 from tasks import loaders_of
 from tasks import trainer_of as task_trainer
 from torch import nn
 
 from torch_rechub.basic.loss_func import prediction_loss
+from torch_rechub.models.ranking import DeepFM
 
 
 class ExtraLoss(nn.Module):
@@ -72,6 +73,22 @@ def test_a_criterion_of_logits_never_gets_probabilities_of_our_models(criterion,
     plain.fit(batches())
     trainer.fit(batches())
     np.testing.assert_allclose(trainer.history["loss"], plain.history["loss"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_subclass_whose_forward_returns_logits_trains_with_a_criterion_of_logits(compiled):
+    """Values outside [0, 1] are no probabilities: they are taken as they are, and the loss is the one of BCELoss."""
+
+    class Logits(DeepFM):
+        def forward(self, x):
+            return self.logits(x)
+
+    torch.manual_seed(0)
+    trainer, plain = trainer_of(Logits(FEATURES, FEATURES, {"dims": [8]}), compile=compiled), trainer_of()
+    trainer.criterion = nn.BCEWithLogitsLoss()
+    plain.fit(batches())
+    trainer.fit(batches())
+    np.testing.assert_allclose(trainer.history["loss"], plain.history["loss"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("activation", "warned"), [(torch.sigmoid, 1), (lambda logits: logits - 1, 0)])

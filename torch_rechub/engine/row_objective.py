@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch_rechub.basic.loss_func import RegularizationLoss, logits_of, predicti
 from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model
 from torch_rechub.engine.objective import Judged, Loss, Objective, Size, divide
+from torch_rechub.torch_private import disable_compile
 
 __all__ = ["RowObjective"]
 
@@ -35,7 +37,7 @@ class RowObjective(Objective):
         super().__init__(model, regularization)
         self.criterion = criterion
         self.loss_mode = loss_mode
-        self._logits_are_checked = False
+        self._within_unit: tuple[weakref.ref[nn.Module], bool] | None = None  # a model; whether its predictions lie within [0, 1]
 
     @property
     def binary_labels(self) -> bool:
@@ -92,19 +94,30 @@ class RowObjective(Objective):
         """Whether the model returns an extra loss."""
         return {"loss_mode": self.loss_mode}
 
+    @disable_compile
     def _as_logits(self, prediction: Tensor) -> Tensor:
-        """A prediction without logits, for a criterion of logits."""
-        if getattr(plain_model(self.model), "predicts_probabilities", False):  # a hook or a subclass changed the prediction
-            return torch.logit(prediction.float(), eps=torch.finfo(torch.float32).eps)
-        if not self._logits_are_checked and not torch.compiler.is_compiling():
-            self._logits_are_checked = True
-            if prediction.numel() >= 8 and bool(((prediction >= 0) & (prediction <= 1)).all()):
-                logger.warning(
-                    "%s is the loss of logits, and all predictions of the first batch lie within [0, 1]: if the model returns "
-                    "probabilities, use nn.BCELoss",
-                    type(self.criterion).__name__,
-                )
-        return prediction
+        """A prediction without logits, for a criterion of logits.
+
+        Our models give probabilities, also where a hook or a subclass replaced them; a subclass whose ``forward`` returns logits shows it
+        by a value outside [0, 1]. The first batch of eight rows decides. A user's own module returns logits; a warning is logged where
+        they look like probabilities.
+        """
+        model = plain_model(self.model)
+        ours = getattr(model, "predicts_probabilities", False)
+        known, within = self._within_unit, True
+        if known is not None and known[0]() is model:
+            within = known[1]
+        else:
+            within = bool(((prediction >= 0) & (prediction <= 1)).all())
+            if not within or prediction.numel() >= 8:
+                self._within_unit = (weakref.ref(model), within)
+                if within and not ours:
+                    logger.warning(
+                        "%s is the loss of logits, and all predictions of the first batch lie within [0, 1]: if the model returns "
+                        "probabilities, use nn.BCELoss",
+                        getattr(self.criterion, "__name__", type(self.criterion).__name__),
+                    )
+        return torch.logit(prediction.float(), eps=torch.finfo(torch.float32).eps) if ours and within else prediction
 
     def _prediction(self, x: Any) -> Tensor:
         """The model's prediction ``(B,)`` without an extra loss."""
