@@ -75,16 +75,17 @@ def test_a_criterion_of_logits_never_gets_probabilities_of_our_models(criterion,
     np.testing.assert_allclose(trainer.history["loss"], plain.history["loss"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_subclass_whose_forward_returns_logits_trains_with_a_criterion_of_logits(compiled):
+class Logits(DeepFM):
+    """Its forward returns logits, not probabilities."""
+
+    def forward(self, x):
+        return self.logits(x)
+
+
+def test_a_subclass_whose_forward_returns_logits_trains_with_a_criterion_of_logits():
     """Values outside [0, 1] are no probabilities: they are taken as they are, and the loss is the one of BCELoss."""
-
-    class Logits(DeepFM):
-        def forward(self, x):
-            return self.logits(x)
-
     torch.manual_seed(0)
-    trainer, plain = trainer_of(Logits(FEATURES, FEATURES, {"dims": [8]}), compile=compiled), trainer_of()
+    trainer, plain = trainer_of(Logits(FEATURES, FEATURES, {"dims": [8]})), trainer_of()
     trainer.criterion = nn.BCEWithLogitsLoss()
     plain.fit(batches())
     trainer.fit(batches())
@@ -132,13 +133,3 @@ def test_a_criterion_of_one_value_a_row_is_refused():
     trainer.criterion = lambda prediction, y: (prediction - y) ** 2
     with pytest.raises(ValueError, match=r"returns shape \(8,\); it must return one number"):
         trainer.fit(batches())
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("task", ["GradNorm", "MetaBalance", "PCGrad"])
-def test_a_balancer_trains_compiled(task):
-    """A compiled graph is walked backward once for each term; results agree with those of an uncompiled run."""
-    trainers = [task_trainer(task, compile=compiled, n_epoch=1) for compiled in (False, True)]
-    for trainer in trainers:
-        trainer.fit(*loaders_of(task))
-    np.testing.assert_allclose(trainers[1].history["loss"], trainers[0].history["loss"], rtol=1e-6)
