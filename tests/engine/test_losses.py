@@ -15,6 +15,7 @@ from tasks import trainer_of as task_trainer
 from torch import nn
 
 from torch_rechub.basic.loss_func import prediction_loss
+from torch_rechub.engine.mean_loss import MeanLoss
 from torch_rechub.models.ranking import DeepFM
 
 
@@ -133,3 +134,13 @@ def test_a_criterion_of_one_value_a_row_is_refused():
     trainer.criterion = lambda prediction, y: (prediction - y) ** 2
     with pytest.raises(ValueError, match=r"returns shape \(8,\); it must return one number"):
         trainer.fit(batches())
+
+
+@pytest.mark.parametrize("n_term", [1, 2])
+def test_the_mean_loss_is_nan_without_a_step(n_term):
+    """Two records with no step between them: the second one has no loss, which is not a loss of 0."""
+    mean, terms = MeanLoss(torch.device("cpu")), {str(i): torch.tensor(0.5) for i in range(n_term)}
+    assert math.isnan(mean.take()["loss"])
+    mean.add(torch.tensor(0.5), terms, dict.fromkeys(terms, 4), 4)
+    assert mean.take()["loss"] == 0.5
+    assert all(math.isnan(value) for value in mean.take().values())

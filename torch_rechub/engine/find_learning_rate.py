@@ -149,8 +149,8 @@ def _losses(trainer: Any, optimizer: Any, loader: Loader, rates: list[float]) ->
                     break
             epoch += 1
             if run.state.batch == 0:
-                walked = f" more after {n_step} steps. An iterator can be walked once only: give a list or a loader" if n_step else ""
-                raise ValueError(f"The training loader yields no batch{walked}: there is nothing to train on.")
+                remedy = f" more after {n_step} steps. An iterator can be walked once only: give a list or a loader."
+                raise ValueError(f"The training loader yields no batch{remedy if n_step else ': there is nothing to train on.'}")
 
 
 @contextmanager

@@ -50,9 +50,11 @@ class MeanLoss:
     def take(self) -> dict[str, float]:
         """The mean loss as ``"loss"``, and where there are several terms each as ``"loss/<term>"``; starts again.
 
-        A term without rows is 0. The loss is NaN without a step.
+        A term without rows is 0. All are NaN without a step, and where all weights were 0.
         """
         means = _means(self.sums) or {"": float("nan")}
+        if "size" in self.sums and not self.sums["size"]:
+            means = dict.fromkeys(means, float("nan"))
         for value in self.sums.values():
             value.zero_()
         return {f"loss/{name[1:]}" if name else "loss": mean for name, mean in means.items()}

@@ -69,9 +69,7 @@ def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
         os.replace(temporary, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not be written: {error.strerror}. The file that was there before is intact", str(target)
-        ) from error
+        raise _not_written(error, target) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -148,11 +146,14 @@ def save_safetensors(path: FilePath, weights: Mapping[str, Any]) -> None:
         os.replace(folder / target.name, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not be written: {error.strerror}. The file that was there before is intact", str(target)
-        ) from error
+        raise _not_written(error, target) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_written(error: OSError, target: Path) -> OSError:
+    """The error of a file that was to be replaced."""
+    return OSError(error.errno, f"could not be written: {error.strerror}. The file that was there before is intact", str(target))
 
 
 def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
