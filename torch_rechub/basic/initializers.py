@@ -23,6 +23,9 @@ class Initializer:
     #: Whether the table is trained; False only for a frozen :class:`Pretrained`.
     trainable: bool = True
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def fill_(self, weight: Tensor) -> Tensor:
         """Fill ``weight`` ``(vocab_size, embed_dim)`` in place and return it."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from torch_rechub.data.frames import Array, to_array, to_arrays
+from torch_rechub.data.frames import Array, columns_in_words, to_array, to_arrays
 
 __all__ = ["PredictDataset", "TorchDataset"]
 
@@ -39,6 +39,9 @@ class PredictDataset(Dataset[Any]):
 
     def __len__(self) -> int:
         return self.length
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.length:,} rows of {columns_in_words(self.x)})"
 
 
 class TorchDataset(PredictDataset):

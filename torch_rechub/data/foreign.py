@@ -37,6 +37,10 @@ class ForeignLoader:
         self._epoch_state: dict[str, Any] | None = None  # the random states in which the present epoch began
         self._resumes = False
 
+    def __repr__(self) -> str:
+        length = "unknown length" if self.n_batch is None else f"{self.n_batch:,} batch{'' if self.n_batch == 1 else 'es'}"
+        return f"ForeignLoader({type(self.loader).__name__}, {length})"
+
     @property
     def n_batch(self) -> int | None:
         """Its length, where it has one."""

@@ -5,14 +5,14 @@ Frames are recognised by the module of their class, so this file imports neither
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["Array", "to_array", "to_arrays"]
+__all__ = ["Array", "columns_in_words", "to_array", "to_arrays"]
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +22,18 @@ _PAD_ADVICE = "Pad it first: torch_rechub.utils.data.pad_sequences(values, maxle
 def library(value: object) -> str:
     """The name of the library that defines the class of ``value``: "pandas", "polars", "pyarrow", "numpy", "torch", "builtins", ..."""
     return type(value).__module__.partition(".")[0]
+
+
+def columns_in_words(names: Iterable[str], n_shown: int = 6) -> str:
+    """The number of columns and the first few of their names.
+
+    Example:
+        >>> columns_in_words(["user", "item", "age"], n_shown=2)
+        '3 columns: user, item, ...'
+    """
+    names = list(names)
+    more = ", ..." if len(names) > n_shown else ""
+    return f"{len(names)} column{'' if len(names) == 1 else 's'}: {', '.join(names[:n_shown])}{more}"
 
 
 def to_arrays(x: object) -> dict[str, Array]:

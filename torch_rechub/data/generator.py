@@ -41,6 +41,9 @@ class DataGenerator:
         self.table = Table.from_columns(x, y, weight)
         self.length = len(self.table)
 
+    def __repr__(self) -> str:
+        return f"DataGenerator({self.table!r})"
+
     def generate_dataloader(
         self,
         x_val: object = None,
@@ -122,6 +125,9 @@ class MatchDataGenerator:
 
     def __init__(self, x: object, y: object = ()) -> None:
         self.table = Table.from_columns(x, None if y is None or len(y) == 0 else y)  # type: ignore[arg-type]  # all types with rows have a length
+
+    def __repr__(self) -> str:
+        return f"MatchDataGenerator({self.table!r})"
 
     def generate_dataloader(
         self, x_test_user: object, x_all_item: object, batch_size: int, num_workers: int = 8, seed: int | None = None

@@ -131,6 +131,11 @@ class TableLoader(DataLoader[Any]):
             table = table.take(slice(n_row * rank // n_rank, n_row * (rank + 1) // n_rank))
         return TableLoader(table, self._order.batch_size, num_workers=self.num_workers, **self._options)
 
+    def __repr__(self) -> str:
+        order = f"shuffle=True, seed={self.seed}" if self.shuffle else "shuffle=False"
+        labels = "" if self.table.y is not None else ", no labels"
+        return f"TableLoader({len(self.table):,} rows, {len(self):,} batches of {self.batch_size:,}, {order}{labels})"
+
     def __iter__(self) -> Any:  # an iterator of batches; torch's type for it is private
         """Iterate over the present epoch and advance to the next one, also when the iteration ends early."""
         if len(self.table) == 0:

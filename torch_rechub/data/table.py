@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
-from torch_rechub.data.frames import Array, is_frame, library, to_array, to_arrays
+from torch_rechub.data.frames import Array, columns_in_words, is_frame, library, to_array, to_arrays
 
 __all__ = ["RowIndex", "Table"]
 
@@ -98,7 +98,8 @@ class Table(Dataset[Any]):
         return Table(self.x.take(rows), None if self.y is None else self.y[rows], None if self.weight is None else self.weight[rows])
 
     def __repr__(self) -> str:
-        return f"Table({len(self)} rows of {', '.join(self.x)})"
+        kinds = [kind for kind, tensor in (("labels", self.y), ("weights", self.weight)) if tensor is not None]
+        return f"Table({len(self):,} rows of {columns_in_words(self.x)}{''.join(f', with {kind}' for kind in kinds)})"
 
 
 def _pack(columns: Mapping[str, Array], n_row: int) -> PackedFeatures:

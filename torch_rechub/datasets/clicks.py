@@ -43,6 +43,10 @@ class Clicks:
     probability: np.ndarray
     vocab_sizes: Mapping[str, int]
 
+    def __repr__(self) -> str:
+        n_sparse, n_column = len(self.vocab_sizes), len(self.x)
+        return f"Clicks({len(self.y):,} rows, {n_column - n_sparse} dense columns, {n_sparse} sparse columns, {self.y.mean():.1%} positive)"
+
     @cached_property
     def best_auc(self) -> float:
         """The AUC of the true probabilities on the labels; NaN if all labels are of one class.

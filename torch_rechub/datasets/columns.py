@@ -31,6 +31,9 @@ class Split(NamedTuple):
     x: dict[str, np.ndarray]
     y: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Split({len(self.y):,} rows of {len(self.x)} columns, {self.y.mean():.1%} positive)"
+
 
 def describe_columns(
     dense: Iterable[str], vocab_sizes: Mapping[str, int], embed_dim: int | None

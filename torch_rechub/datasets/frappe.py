@@ -40,6 +40,10 @@ class Frappe:
     test: Split
     vocabularies: Mapping[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("train", "val", "test"))
+        return f"Frappe({splits}, {len(self.vocabularies)} sparse columns)"
+
     def feature_columns(self, embed_dim: int | None = 10) -> tuple[list[DenseFeature], list[SparseFeature]]:
         """The features of a model: ``(dense, sparse)``. There are no dense features.
 

@@ -100,6 +100,9 @@ class CatalogueScorer:
             raise ValueError(f"metrics must be different; got {names}.")
         self._logged_left_out = 0
 
+    def __repr__(self) -> str:
+        return f"CatalogueScorer({', '.join(metric.name for metric in self.metrics)})"
+
     def score(
         self,
         objective: nn.Module,

@@ -10,7 +10,7 @@ from torch_rechub.basic.callback import LearningRate
 from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP
 from torch_rechub.engine.callback_list import overrides
 
-__all__ = ["describe"]
+__all__ = ["describe", "summary"]
 
 COLUMN = 38  # the first column of the callbacks' names
 
@@ -23,14 +23,29 @@ def describe(trainer: Any) -> str:
     return "\n".join([*_head(trainer), "", *_loop(trainer), "", *_order(trainer)])
 
 
-def _head(trainer: Any) -> Iterator[str]:
+def summary(trainer: Any) -> str:
+    """A trainer in one line: its model, its optimizer, what decides, and how far its latest run came."""
+    monitored = f"monitor={trainer.monitor!r} ({trainer.scoring.expected_direction()})"
+    optimizer = f"{type(trainer.optimizer).__name__} lr={_rates(trainer)}"
+    epochs = f"{trainer.state.epoch} of {trainer.n_epoch} epochs trained"
+    return f"{type(trainer).__name__}({_model(trainer)}, {optimizer}, {monitored}, device={str(trainer.device)!r}, {epochs})"
+
+
+def _model(trainer: Any) -> str:
     n_weight = sum(weight.numel() for weight in trainer.model.parameters())
-    yield f"{type(trainer).__name__} of {type(trainer.model).__name__}, {n_weight:,} parameters, on {trainer.device}"
-    rates = ", ".join(
-        f"{rate:g}" for rate in dict.fromkeys(float(group.get("initial_lr", group["lr"])) for group in trainer.optimizer.param_groups)
-    )
+    return f"{type(trainer.model).__name__}, {n_weight:,} parameters"
+
+
+def _rates(trainer: Any) -> str:
+    """The rates that training begins with, each once."""
+    rates = dict.fromkeys(float(group.get("initial_lr", group["lr"])) for group in trainer.optimizer.param_groups)
+    return ", ".join(f"{rate:g}" for rate in rates)
+
+
+def _head(trainer: Any) -> Iterator[str]:
+    yield f"{type(trainer).__name__} of {_model(trainer)}, on {trainer.device}"
     facts = {
-        "optimizer": f"{type(trainer.optimizer).__module__}.{type(trainer.optimizer).__name__}, learning rate {rates}",
+        "optimizer": f"{type(trainer.optimizer).__module__}.{type(trainer.optimizer).__name__}, learning rate {_rates(trainer)}",
         "schedule": _schedule(trainer),
         "metrics": ", ".join(metric.name for metric in trainer.scoring.metrics),
         "monitor": f"{trainer.monitor}, best is its {trainer.scoring.expected_direction()}imum",

@@ -49,6 +49,12 @@ class LearningRateFinding:
     least: float
     diverged_at: float | None
 
+    def __repr__(self) -> str:
+        suggestion = "no suggestion: the loss does not fall" if self.suggestion is None else f"suggestion {self.suggestion:.2g}"
+        end = "" if self.diverged_at is None else f", diverged at {self.diverged_at:.2g}"
+        tested = f"{len(self.rates)} steps from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        return f"LearningRateFinding({suggestion}, smallest loss at {self.least:.2g}{end}; {tested})"
+
     def plot(self, path: FilePath | None = None) -> Figure:
         """Draw the loss over the rate, with the suggestion marked.
 

@@ -47,6 +47,9 @@ class RowScorer:
         """All metrics."""
         return [metric for metrics in self.by_task.values() for metric in metrics]
 
+    def __repr__(self) -> str:
+        return f"RowScorer({', '.join(metric.name for metric in self.metrics)})"
+
     def score(
         self,
         objective: Objective,

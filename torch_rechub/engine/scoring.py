@@ -49,6 +49,10 @@ class Scoring:
             raise ValueError(f"mode must be 'max' or 'min'; got {mode!r}.")
         self.expected_direction()
 
+    def __repr__(self) -> str:
+        names = ", ".join(metric.name for metric in self.metrics)
+        return f"Scoring({names}; monitor={self.monitor!r}, {self.expected_direction()})"
+
     @property
     def metrics(self) -> list[Any]:
         """All metrics, in order."""

@@ -63,3 +63,9 @@ class Records:
     def best(self) -> dict[str, Any] | None:
         """The record of the best validation; None where no validation had a finite value."""
         return next((record for record in reversed(self.records) if record.get("is_best")), None)
+
+    def __repr__(self) -> str:
+        best = self.best
+        shown = "" if best is None or self.monitor is None else f", best {self.monitor} {best[self.monitor]:.6g} at step {best['step']}"
+        stopped = f", stopped: {self.stop_reason}" if self.stop_reason else ""
+        return f"{type(self).__name__}({len(self.records)} records{shown}{stopped})"

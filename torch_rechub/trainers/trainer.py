@@ -17,7 +17,7 @@ from torch_rechub.basic.metric import MetricSpec
 from torch_rechub.data import Loader, as_loader
 from torch_rechub.engine.alignment import align_ranks, shared_loaders
 from torch_rechub.engine.callback_list import CallbackList, with_built_ins
-from torch_rechub.engine.describe import describe
+from torch_rechub.engine.describe import describe, summary
 from torch_rechub.engine.device import resolve_device
 from torch_rechub.engine.distributed import join_ranks
 from torch_rechub.engine.identity import identity_of
@@ -254,6 +254,9 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
             raise ValueError("The loader yields no batch: there is nothing to train on.")
         self._n_epoch_walked += 1
         return run.mean_loss.take()["loss"]
+
+    def __repr__(self) -> str:
+        return summary(self)
 
     def describe(self) -> str:
         """The loop as an outline, with every callback in its position."""

@@ -85,12 +85,6 @@ class History(Records):
         """
         write_text(path, "".join(json.dumps(record, default=_plain) + "\n" for record in self.records))
 
-    def __repr__(self) -> str:
-        best = self.best
-        shown = "" if best is None or self.monitor is None else f", best {self.monitor} {best[self.monitor]:.6g} at step {best['step']}"
-        stopped = f", stopped: {self.stop_reason}" if self.stop_reason else ""
-        return f"History({len(self.records)} records{shown}{stopped})"
-
 
 def _plain(value: Any) -> Any:
     """A value that JSON does not know: arrays and tensors as numbers and lists, anything else as its text."""

@@ -56,6 +56,9 @@ class MetricLog(Callback):
         for logger in self.loggers:
             _call(logger, method, *arguments, **options)
 
+    def __repr__(self) -> str:
+        return f"MetricLog({', '.join(map(repr, self.loggers))})"
+
 
 def _call(logger: Any, method: str, *arguments: Any, **options: Any) -> None:
     """Call a logger's method, and name the logger with the error."""

@@ -35,9 +35,9 @@ class TrainerState:
     validated_at: int = -1  # the step of the last validation
     validation_pending: bool = False  # whether a validation within the epoch has begun and not ended
     loss: Tensor | None = None  # of the present optimizer step so far, on the device
-    current_batch: Any = None  # on the device; known from on_batch_begin to on_batch_end
+    current_batch: Any = field(default=None, repr=False)  # on the device; known from on_batch_begin to on_batch_end
     metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last validation
-    predictions: Mapping[str, Tensor] | None = None  # of the last validation: y_true, y_pred, ..., where a callback needs them
+    predictions: Mapping[str, Tensor] | None = field(default=None, repr=False)  # of the last validation, where a callback needs them
     exception: BaseException | None = None  # what ended the run, until fit returns
     failure: str | None = None  # the same in words, kept after fit
     paused: bool = False  # whether the run ended where it can be resumed

@@ -30,6 +30,9 @@ class BaseLogger(ABC):
     def finish(self) -> None:
         """Write pending data and close the logger; further calls do nothing."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
 
 class Steps:
     """Positions on the x axis, for trackers that do not count steps themselves.

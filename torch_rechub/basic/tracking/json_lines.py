@@ -46,5 +46,8 @@ class JsonLinesLogger(BaseLogger):
     def finish(self) -> None:
         """Does nothing: no data is pending after ``log_metrics``."""
 
+    def __repr__(self) -> str:
+        return f"JsonLinesLogger({str(self.path)!r})"
+
     def _write(self, record: Mapping[str, Any]) -> None:
         append_line(self.path, json.dumps(plain(record)))

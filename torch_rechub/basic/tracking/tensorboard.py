@@ -13,8 +13,9 @@ __all__ = ["TensorBoardLogger", "TensorBoardXLogger"]
 class _EventFileLogger(BaseLogger):
     """The base class of both loggers, which write through a ``SummaryWriter``."""
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: Any, folder: Any) -> None:
         self._writer = writer
+        self._folder = folder
         self._steps = Steps()
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
@@ -29,6 +30,9 @@ class _EventFileLogger(BaseLogger):
 
     def finish(self) -> None:
         self._writer.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(log_dir={str(self._folder)!r})"
 
 
 class TensorBoardLogger(_EventFileLogger):
@@ -46,7 +50,8 @@ class TensorBoardLogger(_EventFileLogger):
 
     def __init__(self, log_dir: FilePath | None = None, comment: str = "", **kwargs: Any) -> None:
         library = require("torch.utils.tensorboard", "TensorBoardLogger", "tensorboard")
-        super().__init__(library.SummaryWriter(log_dir=log_dir, comment=comment, **kwargs))
+        writer = library.SummaryWriter(log_dir=log_dir, comment=comment, **kwargs)
+        super().__init__(writer, writer.log_dir)
 
 
 class TensorBoardXLogger(_EventFileLogger):
@@ -58,7 +63,7 @@ class TensorBoardXLogger(_EventFileLogger):
 
     def __init__(self, log_dir: FilePath, comment: str = "", **kwargs: Any) -> None:
         library = require("tensorboardX", "TensorBoardXLogger", "tensorboardx")
-        super().__init__(library.SummaryWriter(log_dir=str(log_dir), comment=comment, **kwargs))
+        super().__init__(library.SummaryWriter(log_dir=str(log_dir), comment=comment, **kwargs), log_dir)
 
 
 def _cell(value: Any) -> str:

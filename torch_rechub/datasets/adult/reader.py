@@ -56,6 +56,10 @@ class Adult:
     sparse: tuple[str, ...]
     vocabularies: Mapping[str, tuple[str, ...]]
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("train", "val", "test"))
+        return f"Adult({splits}, {len(self.dense)} dense columns, {len(self.sparse)} sparse columns)"
+
     def feature_columns(self, embed_dim: int | None = 16) -> tuple[list[DenseFeature], list[SparseFeature]]:
         """The features of a model: ``(dense, sparse)``.
 

@@ -35,6 +35,9 @@ class Meaningful:
         self.baseline, self.significance = baseline, significance
         self.reset()
 
+    def __repr__(self) -> str:
+        return f"Meaningful({self.patience!r}, margin={self.margin:g}, start_from={self.start_from}, baseline={self.baseline})"
+
     def reset(self) -> None:
         """Forget all validations."""
         self.reference, self.trial_counter, self.since = self.baseline, 0, Position()

@@ -41,6 +41,9 @@ class Significance:
         self.groups = groups
         self.reference: Columns | None = None
 
+    def __repr__(self) -> str:
+        return f"Significance(alpha={self.alpha:g}{'' if self.groups is None else f', groups={self.groups!r}'})"
+
     def check(self, trainer: Training, monitor: str | None) -> None:
         """Refuse any monitored metric but the AUC.
 

@@ -50,6 +50,9 @@ class Schedulers:
     def __init__(self, schedulers: Mapping[str, Any]) -> None:
         self.schedulers = dict(schedulers)
 
+    def __repr__(self) -> str:
+        return f"Schedulers({', '.join(f'{name}={type(each).__name__}' for name, each in self.schedulers.items())})"
+
     def get_last_lr(self) -> list[float]:
         """The rates, group by group."""
         return [rate for scheduler in self.schedulers.values() for rate in scheduler.get_last_lr()]

@@ -39,6 +39,9 @@ class WarmUp:
         self.n_epoch = float(match[1]) if match is not None and match[2].startswith("epoch") else None
         self.n_step = int(length) if match is None else 0 if self.n_epoch is not None else int(match[1])
 
+    def __repr__(self) -> str:
+        return f"WarmUp({self.given!r}, start={self.start:g})"
+
     def begin(self, steps_per_epoch: int | None) -> None:
         """Set the length of an epoch; None where it is not known."""
         if self.n_epoch is not None:
