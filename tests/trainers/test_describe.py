@@ -39,7 +39,7 @@ def test_describe_shows_every_hook_with_its_callbacks(tmp_path):
         assert names == (expected or ["-"]), hook
     assert shown["on_batch_begin"] == ["TwoHooks", "Progress"]
     assert "TwoHooks" in shown["on_exception"]
-    assert shown["on_validation_begin"] == ["Watch"]
+    assert shown["on_validation_begin"] == ["Watch", "Progress"]
 
 
 def test_describe_follows_the_loop(tmp_path):

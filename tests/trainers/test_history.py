@@ -75,7 +75,7 @@ def test_history_plots_every_metric(tmp_path):
     assert [axes.get_title() for axes in figure.axes] == ["validation auc", "validation logloss", "training loss", "learning rate"]
     assert (tmp_path / "curves.svg").stat().st_size > 1000
     assert "patience" in figure.get_suptitle()
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["best validation: 0.7000"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["best auc: 0.7000, epoch 2"]
     with pytest.raises(ValueError, match="empty"):
         History().plot()
 

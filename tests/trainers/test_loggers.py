@@ -26,14 +26,14 @@ class Fake(BaseLogger):
 
 
 def test_a_logger_gets_settings_validations_and_the_end():
-    """log_hyperparams is called once, log_metrics at each validation with all values, and finish once."""
+    """log_hyperparams is called once, log_metrics at each validation with all values at its optimizer step, and finish once."""
     fake = Fake()
     history = zoo.trainer(model_logger=fake, val_every=2, n_epoch=2).fit(*zoo.loaders())
     assert len(fake.settings) == fake.finished == 1
     assert {"n_epoch": 2, "learning_rate": 0.05, "loss_mode": True}.items() <= fake.settings[0].items()
-    assert [step for step, _ in fake.metrics] == [0, 1, 2, 3]
+    assert [step for step, _ in fake.metrics] == history["step"] == [2, 4, 6, 8]
     for (_, logged), record in zip(fake.metrics, history, strict=True):
-        expected = {"train/loss": record["loss"], "learning_rate": record["lr"]}
+        expected = {"train/loss": record["loss"], "learning_rate": record["lr"], "epoch": record["epoch"]}
         assert logged == {**expected, "val/auc": record["auc"], "val/logloss": record["logloss"]}
 
 
@@ -41,7 +41,7 @@ def test_several_loggers_get_one_record_an_epoch_without_validation(tmp_path):
     """All loggers of a list get the same calls, one record an epoch without validation."""
     fake, file = Fake(), tmp_path / "log.jsonl"
     history = zoo.trainer(model_logger=[fake, JsonLinesLogger(file)], n_epoch=2).fit(zoo.loaders()[0])
-    assert fake.metrics == [(i, {"train/loss": r["loss"], "learning_rate": r["lr"]}) for i, r in enumerate(history)]
+    assert fake.metrics == [(r["step"], {"train/loss": r["loss"], "learning_rate": r["lr"], "epoch": r["epoch"]}) for r in history]
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert lines[0]["settings"]["model"] == "DeepFM"
     assert lines[1:] == [{"step": step, **logged} for step, logged in fake.metrics]

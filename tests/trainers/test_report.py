@@ -170,11 +170,11 @@ def test_report_escapes_everything(title, reason, value):
     history, plain = history_of([0.5, 0.7]), history_of([0.5, 0.7])
     history[0]["verdict"] = value
     history.monitor = plain.monitor = "auc"
-    page = report_page(history, title, Ending("stopped", reason), {value: value}, {"x": value})
+    page = report_page(history, title, Ending("stopped", reason), {value + "a": {value: value}, "x": "y" + value})
     read = Reader(page)
-    assert read.tags == Reader(report_page(plain, "t", Ending("stopped", "r"), {"a": "b"}, {"x": "c"})).tags
+    assert read.tags == Reader(report_page(plain, "t", Ending("stopped", "r"), {"a": {"b": "c"}, "x": "d"})).tags
     assert set(read.attributes) - {("aria-label", None)} <= {
-        *Reader(report_page(plain, "t", Ending("stopped", "r"), {"a": "b"}, {"x": "c"})).attributes
+        *Reader(report_page(plain, "t", Ending("stopped", "r"), {"a": {"b": "c"}, "x": "d"})).attributes
     }
     page.encode()
 
@@ -183,7 +183,7 @@ def test_report_escapes_everything(title, reason, value):
 def test_report_of_a_long_run_stays_small(n):
     """The page of a run with thousands of validations is below 60 kB: curves are thinned, and the table omits records."""
     history = history_of([math.sin(i / 50) + i / n for i in range(n)])
-    page = report_page(history, "t", Ending("finished", "r"), {}, {})
+    page = report_page(history, "t", Ending("finished", "r"), {})
     Reader(page)
     assert len(page.encode()) < 60_000
     left_out = sum(int(count.replace(",", "")) for count in re.findall(r"([\d,]+) records without a new best", page))
@@ -241,7 +241,7 @@ def test_report_of_an_undecided_validation_has_no_badge():
     history = history_of([0.5, 0.7])
     for name in ("is_best", "trial_counter", "verdict"):
         del history[1][name]
-    rows = rows_of(report_page(history, "t", Ending("failed", "r"), {}, {}))
+    rows = rows_of(report_page(history, "t", Ending("failed", "r"), {}))
     assert ['class="pill' in row for row in rows] == [True, False]
     assert "not decided" in rows[1]
 
@@ -251,5 +251,5 @@ def test_report_of_an_undecided_validation_has_no_badge():
 )
 def test_report_names_the_ending(kind, word):
     """The first badge of the page names how the run ended."""
-    page = report_page(history_of([0.5]), "t", Ending(kind, "r"), {}, {})
+    page = report_page(history_of([0.5]), "t", Ending(kind, "r"), {})
     assert f'<span class="pill {kind}">{word}</span>' in page

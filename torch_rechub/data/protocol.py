@@ -51,6 +51,10 @@ class Loader(Protocol):
         """
         ...
 
+    def facts(self) -> dict[str, Any]:
+        """What a report and a logger tell of the data, as plain values by name; those that are known without reading it."""
+        ...
+
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What identifies the data and its order, as plain values: compared before a run is resumed.
 

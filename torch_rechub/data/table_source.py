@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torch_rechub.basic.features import Feature
@@ -55,6 +56,16 @@ class TableSource:
         if self.loader.table.y is None:
             raise ValueError("the loader has no labels. Give DataGenerator a y.")
         check_table(self.loader.table, features, binary_labels)
+
+    def facts(self) -> dict[str, Any]:
+        """Sizes, the mean label (the positive rate of clicks), and the order of the rows."""
+        loader, table = self.loader, self.loader.table
+        facts: dict[str, Any] = {"rows": len(table), "batch_size": loader.batch_size}
+        if table.y is not None and len(table):
+            facts["mean label"] = round(float(table.y.mean(dtype=torch.float64)), 6)
+        if table.weight is not None:
+            facts["weighted"] = True
+        return {**facts, **({"shuffle seed": loader.seed} if loader.shuffle else {})}
 
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Names, types, sizes and a digest of the content; and how the rows are cut into batches."""

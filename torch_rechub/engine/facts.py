@@ -1,26 +1,40 @@
-"""The facts of a run that a report shows besides its history."""
+"""The facts of a run that a report shows besides its history: with them and the data, the run can be repeated."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, SequenceFeature
+from torch_rechub.engine.extra_state import plain_model
+from torch_rechub.engine.inputs import features_of
 from torch_rechub.kernels import kernels_for
 from torch_rechub.report import Ending, environment, report_page
 from torch_rechub.storage import make_folder, write_text
 from torch_rechub.types import FilePath
 
-__all__ = ["ending_of", "write_report"]
+__all__ = ["ending_of", "settings_of", "write_report"]
 
 
-def write_report(trainer: Any, path: FilePath) -> Path:
+def write_report(trainer: Any, path: FilePath, test: Iterable[Any] | None = None) -> Path:
     """The trainer's latest run as one HTML file, replaced atomically; returns its path."""
-    title = f"{type(trainer.model).__name__} by {type(trainer).__name__}"
-    page = report_page(trainer.history, title, ending_of(trainer), _settings(trainer), _environment(trainer.device))
+    model = plain_model(trainer.model)
+    title = f"{type(model).__name__} by {type(trainer).__name__}"
+    sections = {
+        "Test": {} if test is None else trainer.measure(model, test),
+        "Data": _data_facts(trainer.data_facts()),
+        "Model": _model_facts(model),
+        "Layers": repr(model),
+        "Settings": _settings(trainer),
+        "Environment": _environment(trainer.device),
+    }
     make_folder(Path(path).parent)
-    write_text(path, page)
+    write_text(path, report_page(trainer.history, title, ending_of(trainer), sections))
     return Path(path)
 
 
@@ -38,15 +52,81 @@ def ending_of(trainer: Any) -> Ending:
     return Ending("not run", "no epoch was finished")
 
 
+def _data_facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The facts of the training and the validation data in one dict.
+
+    Example:
+        >>> _data_facts({"train": {"rows": 90}, "validation": {"rows": 10}})
+        {'train rows': 90, 'validation rows': 10}
+    """
+    return {f"{name} {fact}": value for name, each in facts.items() for fact, value in each.items()}
+
+
+def _model_facts(model: nn.Module) -> dict[str, Any]:
+    """The sizes of a model: its parameters, its features and their embeddings, the widths of its networks, dropout."""
+    facts: dict[str, Any] = {"model": type(model).__name__, "parameters": sum(weight.numel() for weight in model.parameters())}
+    frozen = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
+    if frozen:
+        facts["frozen parameters"] = frozen
+    facts |= _feature_facts(features_of(model))
+    for name, module in model.named_modules():
+        linear = [layer for layer in module.children() if isinstance(layer, nn.Linear)] if isinstance(module, nn.Sequential) else []
+        if linear and all(first.out_features == second.in_features for first, second in pairwise(linear)):
+            widths = (linear[0].in_features, *(each.out_features for each in linear))
+            facts[f"widths of {name.removesuffix('.mlp') or 'the model'}"] = " > ".join(map(str, widths))
+    dropout = sorted({module.p for module in model.modules() if isinstance(module, nn.Dropout)})
+    return facts | ({"dropout": ", ".join(f"{p:g}" for p in dropout)} if dropout else {})
+
+
+def _feature_facts(features: Iterable[Any]) -> dict[str, Any]:
+    """Numbers of features by kind, the rows of their tables and the dimensions."""
+    distinct = list({(type(feature), feature.name): feature for feature in features}.values())
+    if not distinct:
+        return {}
+    embedded = [feature for feature in distinct if isinstance(feature, EmbeddedFeature)]
+    n_sequence = sum(isinstance(feature, SequenceFeature) for feature in embedded)
+    n_dense = sum(isinstance(feature, DenseFeature) for feature in distinct)
+    kinds = {"dense": n_dense, "sparse": len(embedded) - n_sequence, "sequence": n_sequence}
+    facts: dict[str, Any] = {"features": ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)}
+    if embedded:
+        facts["ids"] = sum(feature.vocab_size for feature in embedded if feature.shared_with is None)
+        facts["embedding dimension"] = ", ".join(str(dim) for dim in sorted({feature.embed_dim for feature in embedded}))
+    return facts
+
+
+def settings_of(trainer: Any) -> dict[str, Any]:
+    """What a logger records: the facts of the model and of the data, and the settings of the trainer."""
+    return {**_model_facts(plain_model(trainer.model)), **_data_facts(trainer.data_facts()), **_trainer_facts(trainer)}
+
+
+def _trainer_facts(trainer: Any) -> dict[str, Any]:
+    penalties = {name: value for name, value in vars(trainer.regularization).items() if name.endswith(("_l1", "_l2")) and value}
+    return {
+        "optimizer": type(trainer.optimizer).__name__,
+        "learning_rate": trainer.optimizer.param_groups[0]["lr"],
+        "optimizer_params": str(trainer.optimizer_params),
+        "regularization": str(penalties) if penalties else None,
+        "n_epoch": trainer.n_epoch,
+        "earlystop_patience": trainer.early_stopper.patience,
+        "monitor": trainer.monitor,
+        "val_every": trainer.validation_times.val_every,
+        "loss_mode": trainer.loss_mode,
+        "accumulate": trainer.accumulate,
+        "clip_norm": trainer.clip_norm,
+        "precision": trainer.precision,
+        "compile": trainer.compile_options is not None,
+        "device": str(trainer.device),
+    }
+
+
 def _settings(trainer: Any) -> dict[str, Any]:
-    """What a logger records, and the callbacks in the order in which they run."""
+    """The settings of the trainer, and the callbacks in the order in which they run."""
     callbacks = {f"callback {i}": repr(callback) for i, callback in enumerate(trainer.callbacks, 1)}
-    more = {"parameters": sum(weight.numel() for weight in trainer.model.parameters()), "val_every": trainer.validation_times.val_every}
     rate = trainer.optimizer_params.get("lr", trainer.optimizer.defaults.get("lr"))  # where the schedule began
-    return {**trainer.settings(), "learning_rate": rate, **more, "model_path": trainer.model_path, **callbacks}
+    return {**_trainer_facts(trainer), "learning_rate": rate, "model_path": trainer.model_path, **callbacks}
 
 
 def _environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device, threads and kernels of this process."""
+    """Versions, device, threads, seed and kernels of this process."""
     kernels: Any = kernels_for(torch.zeros(1, 1, device=device))
-    return environment(device, kernels=kernels.__name__.rpartition(".")[2])
+    return environment(device, kernels=kernels.__name__.rpartition(".")[2], **{"torch.manual_seed": torch.initial_seed()})

@@ -6,8 +6,7 @@ import copy
 import math
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,72 +15,13 @@ from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.extra_state import extra_state, load_extra_state
 from torch_rechub.engine.groups import batch_groups
 from torch_rechub.engine.inputs import refuse_lazy
+from torch_rechub.engine.learning_rate_finding import LearningRateFinding
 from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.engine.run import Run
-from torch_rechub.storage import write_figure
-from torch_rechub.types import FilePath
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 __all__ = ["LearningRateFinding", "find_learning_rate"]
 
 SMOOTHING, DIVERGED = 0.9, 4.0  # the smoothed loss keeps this part per step; the search ends at this multiple of its minimum
-
-
-@dataclass(frozen=True)
-class LearningRateFinding:
-    """The result of :func:`find_learning_rate`.
-
-    Attributes:
-        rates: the rate of each step.
-        losses: the training loss of each step's batches, before it moved the weights.
-        smoothed: their exponential mean, corrected for its beginning.
-        suggestion: where the smoothed loss falls fastest over log(rate); None where it never falls.
-        least: the rate of the smallest smoothed loss; a tenth of it is another common choice.
-        diverged_at: the rate at which the search ended because the loss had grown fourfold or was not finite; None otherwise.
-    """
-
-    rates: list[float]
-    losses: list[float]
-    smoothed: list[float]
-    suggestion: float | None
-    least: float
-    diverged_at: float | None
-
-    def __repr__(self) -> str:
-        suggestion = "no suggestion: the loss does not fall" if self.suggestion is None else f"suggestion {self.suggestion:.2g}"
-        end = "" if self.diverged_at is None else f", diverged at {self.diverged_at:.2g}"
-        tested = f"{len(self.rates)} steps from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
-        return f"LearningRateFinding({suggestion}, smallest loss at {self.least:.2g}{end}; {tested})"
-
-    def plot(self, path: FilePath | None = None) -> Figure:
-        """Draw the loss over the rate, with the suggestion marked.
-
-        Args:
-            path: a file to write as well; its suffix chooses the format (.svg, .png, .pdf).
-
-        Raises:
-            ImportError: when matplotlib is not installed.
-        """
-        try:
-            from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ImportError("LearningRateFinding.plot() needs matplotlib: pip install torch-rechub[plot]") from error
-        figure = Figure(figsize=(5, 3.4), layout="constrained")
-        axes: Any = figure.subplots()
-        axes.plot(self.rates, self.losses, color="#bbbbbb", linewidth=1)
-        axes.plot(self.rates, self.smoothed, color="#4c72b0", linewidth=1.5)
-        if self.suggestion is not None:
-            axes.axvline(self.suggestion, color="#c44e52", linestyle="--", label=f"falls fastest: {self.suggestion:.2g}")
-            axes.legend(fontsize=9)
-        axes.set_xscale("log")
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("training loss")
-        axes.grid(alpha=0.25)
-        if path is not None:
-            write_figure(path, figure)
-        return figure
 
 
 def find_learning_rate(

@@ -54,12 +54,13 @@ class Run:
     ) -> None:
         self.trainer, self.optimizer, self.train, self.val, self.first_epoch = trainer, optimizer, train, val, first_epoch
         self.history = History(trainer.monitor)
-        self.state = TrainerState(self.history, n_batch=train.n_batch)
+        self.state = TrainerState(self.history, n_batch=train.n_batch, n_validation_batch=None if val is None else val.n_batch)
         self.requests = RequestQueue(trainer.ranks)
         self.mean_loss = MeanLoss(trainer.device)
         self.validate = None if val is None else Validation(trainer, self.state, val, self.record, lambda: self.requests.is_paused)
         self.rank_states: list[dict[str, Any]] = []  # what each other rank alone knows, for a save
         self.identity: dict[str, Any] = {}
+        self.data_facts: dict[str, dict[str, Any]] = {}  # of "train" and "validation", for reports and loggers
         self.resumed = False
         self.n_begun = 0  # epochs of this run that have begun, also those that were not finished
         self.has_validation = val is not None
@@ -82,6 +83,7 @@ class Run:
             identity: goes into saves to resume from.
         """
         self.identity, self.state.phase = identity, "train"
+        self.data_facts = {name: loader.facts() for name, loader in (("train", self.train), ("validation", self.val)) if loader is not None}
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run before its time; a pause is no failure."""

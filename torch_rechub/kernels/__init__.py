@@ -7,6 +7,7 @@ order, and numbers that agree to float32 rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch_rechub.kernels import torch_any
 from torch_rechub.kernels.missed import MissedSteps
 
-__all__ = ["AdamStep", "Kernels", "kernels_for", "use_kernels"]
+__all__ = ["AdamStep", "Kernels", "announce_compilation", "kernels_for", "use_kernels"]
 
 Choice: TypeAlias = Literal["auto", "torch", "numba"]
 AdamStep: TypeAlias = torch_any.AdamStep
@@ -86,6 +87,23 @@ class _ChoiceContext:
 
     def __exit__(self, *error: object) -> None:
         use_kernels(self.previous)
+
+
+_announcements: list[Callable[[str], None]] = []
+
+
+def announce_compilation(announce: Callable[[str], None] | None) -> None:
+    """Choose what is called with one sentence when kernels begin to be compiled in this process; None for nothing.
+
+    Compiled kernels are cached on disk, so this happens once after an installation.
+    """
+    _announcements[:] = [] if announce is None else [announce]
+
+
+def compilation_begins() -> None:
+    """Called by compiled kernels before the first of them is compiled."""
+    for announce in _announcements:
+        announce("compiling kernels for this processor: a few seconds, once after an installation")
 
 
 def kernels_for(weight: Tensor) -> Kernels:

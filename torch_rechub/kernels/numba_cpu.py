@@ -15,15 +15,37 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.event import Listener, register
 from numba.extending import intrinsic
 from torch import Tensor
 
+from torch_rechub.kernels import compilation_begins
 from torch_rechub.kernels.missed import MissedSteps
 from torch_rechub.kernels.torch_any import AdamStep, gather
 
 __all__ = ["accumulate", "adam_catch_up", "adam_update", "gather", "unique"]
 
 PREFETCH_DISTANCE = 8  #: number of rows between the prefetch of a row and its use
+
+
+class _Announcement(Listener):
+    """Announces the first compilation of one of the functions below; loading one from the disk cache is none."""
+
+    def __init__(self) -> None:
+        self.is_made = False
+
+    def on_start(self, event: Any) -> None:
+        dispatcher: Any = event.data.get("dispatcher")
+        if not self.is_made and getattr(dispatcher, "py_func", None) is not None and dispatcher.py_func.__module__ == __name__:
+            self.is_made = True
+            compilation_begins()
+
+    def on_end(self, event: Any) -> None:
+        """Nothing is announced."""
+
+
+announcement = _Announcement()
+register("numba:compile", announcement)
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

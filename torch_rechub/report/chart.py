@@ -31,8 +31,24 @@ class _Scale:
         return round(self.start + fraction * (self.end - self.start), 1)
 
 
-def draw_chart(title: str, points: Sequence[Point], best: Point | None = None, stopped_at: float | None = None) -> str:
-    """A curve of ``(step, value)``, with gaps at values that are not finite, a circle at the best validation and a line at the stop."""
+def draw_chart(
+    title: str,
+    points: Sequence[Point],
+    best: Point | None = None,
+    stopped_at: float | None = None,
+    epochs: Sequence[tuple[int, int]] = (),
+    position: str = "at the best validation",
+) -> str:
+    """A curve of ``(step, value)``, with gaps at values that are not finite.
+
+    Args:
+        title: what is drawn.
+        points: in the order of their steps.
+        best: the validation that a circle marks.
+        stopped_at: the step that a dashed line marks.
+        epochs: epoch and step of each mark on the upper edge.
+        position: what the value at the circle is.
+    """
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     if not finite:
         return f'<figure><figcaption>{escape(title)}</figcaption><p class="muted">no finite value</p></figure>'
@@ -40,13 +56,14 @@ def draw_chart(title: str, points: Sequence[Point], best: Point | None = None, s
     parts = [_grid(x_scale, y_scale), *(_line(segment, x_scale, y_scale) for segment in _segments(points))]
     if len(points) <= MAX_DOTS:
         parts += [_dot(point, x_scale, y_scale) for point in finite]
+    parts += [_epoch_mark(epoch, x_scale(step)) for epoch, step in epochs]
     if stopped_at is not None:
         parts.append(f'<path class="stop" d="M{x_scale(stopped_at)} {TOP}V{BOTTOM}"/>')
     if best is not None and math.isfinite(best[1]):
         tooltip = f"<title>best: {format_number(best[1])}</title>"
         parts.append(f'<circle class="best" cx="{x_scale(best[0])}" cy="{y_scale(best[1])}" r="6">{tooltip}</circle>')
     caption_value = format_number(best[1] if best is not None else finite[-1][1])
-    position = "last" if best is None else "at the best validation"
+    position = "last" if best is None else position
     caption = f'<figcaption>{escape(title)} <b>{caption_value}</b><span class="muted"> {position}</span></figcaption>'
     label = f'role="img" aria-label="{escape(title)}, {len(points)} points"'
     return f'<figure>{caption}<svg viewBox="0 0 {WIDTH} {HEIGHT}" {label}>{"".join(parts)}</svg></figure>'
@@ -96,6 +113,10 @@ def _dot(point: Point, x_scale: _Scale, y_scale: _Scale) -> str:
     x, y = point
     tooltip = f"<title>step {format_number(x)}: {format_number(y)}</title>"
     return f'<circle class="dot" cx="{x_scale(x)}" cy="{y_scale(y)}" r="2.6">{tooltip}</circle>'
+
+
+def _epoch_mark(epoch: int, x: float) -> str:
+    return f'<path class="grid" d="M{x} {TOP}v4"/><text class="tick middle" x="{x}" y="{TOP - 4}">{epoch}</text>'
 
 
 def format_tick_labels(values: Sequence[float]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch_rechub.report.chart import Point, draw_chart
 from torch_rechub.report.curves import curve_names
+from torch_rechub.report.decisions import decisions_section
 from torch_rechub.report.facts import Ending
 from torch_rechub.report.records import Records
 from torch_rechub.report.style import STYLE
@@ -14,23 +15,17 @@ from torch_rechub.report.text import escape, format_duration, format_number, for
 
 __all__ = ["report_page"]
 
-MAX_ROWS = 120
 ENDING_WORDS = {"finished": "finished", "stopped": "stopped", "paused": "interrupted", "failed": "failed", "not run": "not run"}
-NOTE = (
-    "Patience counts the validations since the last improvement. An improvement must exceed min_delta; the best validation, whose weights "
-    "are restored, is the one with the best finite value. A validation that is not counted leaves patience unchanged."
-)
 
 
-def report_page(history: Records, title: str, ending: Ending, settings: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+def report_page(history: Records, title: str, ending: Ending, sections: Mapping[str, Mapping[str, Any] | str]) -> str:
     """The page as text. It refers to no other file.
 
     Args:
         history: the records of the run; may be empty.
         title: the title of the page.
         ending: how the run ended and why.
-        settings: setting -> value; all values are escaped.
-        environment: fact -> value, as :func:`~torch_rechub.report.facts.environment` returns them.
+        sections: title -> facts by name, or a text that is shown when it is clicked on; all values are escaped. An empty one is left out.
     """
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -39,8 +34,8 @@ def report_page(history: Records, title: str, ending: Ending, settings: Mapping[
     pill = f'<span class="pill {ending.kind.replace(" ", "-")}">{ENDING_WORDS[ending.kind]}</span>'
     parts = [f'<h1>{escape(title)}</h1><p class="ending">{pill}{escape(ending.reason)}</p>', _tiles(history)]
     if len(history):
-        parts += [_charts(history, ending), _decisions(history)]
-    parts += [_pairs("Settings", settings), _pairs("Environment", environment)]
+        parts += [_charts(history, ending), decisions_section(history)]
+    parts += [_section(name, content) for name, content in sections.items()]
     return f"{head}<body><main>{''.join(parts)}</main></body></html>\n"
 
 
@@ -71,9 +66,21 @@ def _charts(history: Records, ending: Ending) -> str:
     for name in [*metrics, "loss"] + (["lr"] if len(set(history["lr"])) > 1 else []):
         title = {"loss": "training loss", "lr": "learning rate"}.get(name, f"validation {name}")
         best_point = (float(best["step"]), float(best[name])) if best and name in best and name in metrics else None
-        charts.append(draw_chart(title, _points(history, name), best_point, stopped_at))
-    note = '<p class="note muted">A circle marks the best validation, whose weights were kept. A dashed line marks the stop.</p>'
+        position = "best" if name == history.monitor else f"at the best {history.monitor}"
+        charts.append(draw_chart(title, _points(history, name), best_point, stopped_at, history.epoch_ends(), position))
+    note = f'<p class="note muted">{_charts_note(history)}</p>'
     return f'<h2>Curves</h2><div class="charts{" two" if len(charts) in {2, 4} else ""}">{"".join(charts)}</div>{note}'
+
+
+def _charts_note(history: Records) -> str:
+    marks = "Numbers above a curve count epochs. A dashed line marks the stop."
+    if history.best is None:
+        return marks
+    where, monitor = f"step {history.best['step']:,}", escape(history.monitor)
+    return (
+        f"In every curve the circle is at {where}: there {monitor}, the monitored metric, was best, and its weights were kept. "
+        f"Another metric may have its own best elsewhere. {marks}"
+    )
 
 
 def _points(history: Records, name: str) -> list[Point]:
@@ -81,75 +88,10 @@ def _points(history: Records, name: str) -> list[Point]:
     return [(float(step), float(value) if isinstance(value, int | float) else float("nan")) for step, value in numbers]
 
 
-def _decisions(history: Records) -> str:
-    metrics = curve_names(history)
-    has_decisions = any("verdict" in record for record in history)
-    names = ["record", "epoch", "step", "loss", "lr", *metrics]
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    if has_decisions:
-        head += '<th class="word">decision</th><th>without improvement</th><th class="word">why</th>'
-    rows = "".join(_row(history, i, metrics, has_decisions, len(names)) for i in _selected_rows(history))
-    note = f'<p class="note muted">{NOTE}</p>' if has_decisions else ""
-    table = f'<div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return f"<h2>{'Decisions' if has_decisions else 'Records'}</h2>{table}{note}"
-
-
-def _selected_rows(history: Records) -> list[int]:
-    """The indices of the records in the table; -n stands for n records that are left out.
-
-    A long run has the first and the last records, and the latest records that were the best so far.
-    """
-    n = len(history)
-    if n <= MAX_ROWS:
-        return list(range(n))
-    bests = [i for i, record in enumerate(history) if record.get("is_best")]
-    selected = sorted({*range(20), *bests[-40:], *range(n - 50, n)})
-    rows: list[int] = []
-    for previous, i in zip([-1, *selected], selected, strict=False):
-        rows += [-(i - previous - 1), i] if i > previous + 1 else [i]
-    return rows
-
-
-def _row(history: Records, i: int, metrics: Sequence[str], has_decisions: bool, n_column: int) -> str:
-    if i < 0:
-        return f'<tr><td class="gap" colspan="{n_column + 3 * has_decisions}">{-i:,} records without a new best are left out here</td></tr>'
-    record = history[i]
-    values = [i + 1, record["epoch"], record["step"]]
-    cells = "".join(f"<td>{value:,}</td>" for value in values)
-    cells += "".join(f"<td>{_value(record.get(name))}</td>" for name in ["loss", "lr", *metrics])
-    if has_decisions:
-        why = escape(record.get("verdict", "not decided"))
-        cells += (
-            f'<td class="word">{_badge(record)}</td><td>{format_value(record.get("trial_counter"))}</td><td class="word why">{why}</td>'
-        )
-    return f"<tr{' class=top' if record is history.best else ''}>{cells}</tr>"
-
-
-def _badge(record: Mapping[str, Any]) -> str:
-    """The decision on a validation: whether it is the best so far, and whether it is an improvement for patience.
-
-    The best validation so far is not always an improvement: its margin may be below ``min_delta``. A validation that patience does not
-    count has a verdict that begins with "ignored".
-    """
-    if "verdict" not in record:
-        return ""  # the run ended before the decision
-    is_counted = not str(record["verdict"]).startswith("ignored")
-    is_improvement = is_counted and record.get("trial_counter") == 0
-    words = ["best so far"] if record.get("is_best") else ["improvement"] if is_improvement else []
-    badges = [f'<span class="pill best">{word}</span>' for word in words]
-    if not is_counted:
-        badges.append('<span class="pill">not counted</span>')
-    elif not is_improvement:
-        badges.append('<span class="pill">no improvement</span>')
-    return " ".join(badges)
-
-
-def _value(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, int | float) else format_value(value)
-
-
-def _pairs(title: str, facts: Mapping[str, Any]) -> str:
-    if not facts:
+def _section(title: str, content: Mapping[str, Any] | str) -> str:
+    if not content:
         return ""
-    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{format_value(value)}</dd></div>" for name, value in facts.items())
+    if isinstance(content, str):
+        return f'<details><summary>{escape(title)}</summary><pre class="card">{escape(content)}</pre></details>'
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{format_value(value)}</dd></div>" for name, value in content.items())
     return f'<h2>{escape(title)}</h2><div class="card"><dl class="pairs">{pairs}</dl></div>'

@@ -59,6 +59,20 @@ class Records:
             return [record.get(key) for record in self.records]
         return self.records[key]
 
+    def epoch_ends(self, n_max: int = 8) -> list[tuple[int, int]]:
+        """The epoch and the step of the last record of each epoch; of every second, third, ... epoch where there are more than ``n_max``.
+
+        Example:
+            >>> records = Records()
+            >>> for epoch, step in [(1, 5), (1, 10), (2, 15), (2, 20)]:
+            ...     records.append({"epoch": epoch, "step": step})
+            >>> records.epoch_ends()
+            [(1, 10), (2, 20)]
+        """
+        ends = {record["epoch"]: record["step"] for record in self.records}
+        every = -(-len(ends) // n_max)
+        return [(epoch, step) for epoch, step in ends.items() if epoch % max(1, every) == 0]
+
     @property
     def best(self) -> dict[str, Any] | None:
         """The record of the best validation; None where no validation had a finite value."""

@@ -10,7 +10,7 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:28px 20px 40px}
-h1{font-size:26px;line-height:1.25;margin:0 0 10px;letter-spacing:-.01em}
+h1{overflow-wrap:anywhere;font-size:26px;line-height:1.25;margin:0 0 10px;letter-spacing:-.01em}
 h2{font-size:17px;margin:34px 0 12px}
 .muted{color:var(--muted)}
 .pill{display:inline-block;padding:1px 10px;border-radius:99px;font-size:13px;font-weight:600;background:var(--line);white-space:nowrap}
@@ -41,7 +41,8 @@ td.gap{text-align:center;color:var(--muted)}
 .pairs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr));gap:0 32px;margin:0}
 .pairs div{display:flex;justify-content:space-between;gap:16px;padding:5px 0;border-bottom:1px solid var(--line)}
 dt{color:var(--muted);flex:none}dd{margin:0;text-align:right;overflow-wrap:anywhere;min-width:0}
+details{margin-top:34px}summary{font-size:17px;font-weight:600;cursor:pointer}pre{overflow-x:auto;font-size:12px;line-height:1.4}
 .note{font-size:13px;margin:10px 4px 0}
 @media (max-width:560px){main{padding:18px 12px 28px}h1{font-size:22px}.tiles{grid-template-columns:1fr 1fr}}
-@media print{body{background:#fff}.card,figure{break-inside:avoid}}
+@media print{body{background:#fff}.scroll{overflow:visible}th,td{padding:4px 6px}.card,figure{break-inside:avoid}}
 """.strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +17,7 @@ from torch_rechub.basic.metric import Metric
 from torch_rechub.engine.callback_list import CallbackList
 from torch_rechub.engine.distributed import Ranks
 from torch_rechub.engine.extra_state import plain_model
-from torch_rechub.engine.facts import write_report
+from torch_rechub.engine.facts import settings_of, write_report
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.engine.run import Run
@@ -247,19 +247,20 @@ class CallbackFace:
 
     def settings(self) -> dict[str, Any]:
         """The settings that a logger records."""
-        return {
-            "model": type(plain_model(self.model)).__name__,
-            "optimizer": type(self._optimizer).__name__,
-            "learning_rate": self._optimizer.param_groups[0]["lr"],
-            "n_epoch": self.n_epoch,
-            "earlystop_patience": self.early_stopper.patience,
-            "monitor": self.monitor,
-            "loss_mode": self.loss_mode,
-            "accumulate": self.accumulate,
-            "clip_norm": self.clip_norm,
-            "device": str(self.device),
-        }
+        return settings_of(self)
 
-    def report(self, path: FilePath) -> Path:
-        """Write the latest run as one HTML file: curves, decisions, settings, environment, how it ended; returns the file's path."""
-        return write_report(self, path)
+    def data_facts(self) -> dict[str, dict[str, Any]]:
+        """Rows, batch size, mean label and shuffle seed of the latest run's "train" and "validation" data, where they are known."""
+        return self._run.data_facts
+
+    def report(self, path: FilePath, test: Iterable[Any] | None = None) -> Path:
+        """Write the latest run as one HTML file: curves, decisions, data, model, settings, environment, how it ended.
+
+        Args:
+            path: the file; its folder is created.
+            test: a loader that is measured by the trainer's metrics for the page; None leaves the test metrics out.
+
+        Returns:
+            The file's path.
+        """
+        return write_report(self, path, test)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_rechub.report import Ending, Records, draw_history, environment, report_page
+from torch_rechub.report import Ending, Records, decisions_table, draw_history, environment, escape, readable_text, report_page
 from torch_rechub.storage import make_folder, write_figure, write_text
 from torch_rechub.types import FilePath
 
@@ -69,14 +69,19 @@ class History(Records):
         """
         figure = draw_history(self)
         if path is not None:
-            write_figure(path, figure)
+            with readable_text(figure, path):
+                write_figure(path, figure)
         return figure
 
     def report(self, path: FilePath) -> None:
         """Write one HTML file with curves and decisions; ``trainer.report(path)`` has the settings and the ending as well."""
         ending = Ending("stopped" if self.stop_reason else "finished", self.stop_reason or "no reason to stop is recorded")
         make_folder(Path(path).parent)
-        write_text(path, report_page(self, "Training run", ending, {}, environment()))
+        write_text(path, report_page(self, "Training run", ending, {"Environment": environment()}))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how the run went in one line, and the table of its records."""
+        return f"<p>{escape(repr(self))}</p>{decisions_table(self) if len(self) else ''}"
 
     def save(self, path: FilePath) -> None:
         """Write the records as JSON lines, one per record; NaN is written as NaN, as Python's json reads it.

@@ -16,8 +16,10 @@ class MetricLog(Callback):
     """Calls ``log_hyperparams`` once, ``log_metrics`` at each record, ``finish`` at the end, on every logger.
 
     The names are those of the existing package, ``train/loss``, ``learning_rate``, ``val/<metric>``, and ``train/loss/<term>`` where a
-    loss has several terms; the step is the number of the record, counted from 0. An error in a logger ends the run, as an error in any
-    callback does, with the logger's class named in a note. The best weights are restored and saved, and every other logger is finished.
+    loss has several terms, and ``epoch``. The step is the record's optimizer step, the x axis of a tracker.
+
+    An error in a logger ends the run, as an error in any callback does, with the logger's class named in a note. The best weights are
+    restored and saved, and every other logger is finished.
 
     Args:
         loggers: objects with the three methods, see :mod:`torch_rechub.basic.tracking`.
@@ -43,9 +45,9 @@ class MetricLog(Callback):
     def on_record(self, trainer: Training) -> None:
         record = trainer.history[-1]
         values = {f"train/{name}": value for name, value in record.items() if name == "loss" or name.startswith("loss/")}
-        values["learning_rate"] = record["lr"]
+        values |= {"learning_rate": record["lr"], "epoch": record["epoch"]}
         values |= {f"val/{name}": value for name, value in trainer.state.metrics.items()}
-        self._each("log_metrics", values, step=len(trainer.history) - 1)
+        self._each("log_metrics", values, step=record["step"])
 
     def on_fit_end(self, trainer: Training) -> None:
         with ExitStack() as each:  # all are finished, also where one raises

@@ -8,12 +8,16 @@ from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.kernels import announce_compilation
 
 __all__ = ["Progress", "describe_record"]
 
 
 class Progress(Callback):
-    """A progress bar by ``tqdm``, and one line per record; where the output is not a terminal (a log file), the lines only.
+    """Progress bars by ``tqdm`` for the epoch and for each validation, and one line per record; in a log file the lines only.
+
+    At its end a run has a line with the best validation, whose weights are restored. A line says when kernels are compiled, which takes a
+    few seconds at the first start after an installation.
 
     Args:
         seconds: least time between two readings of the loss for the bar, since each reading synchronizes a GPU.
@@ -25,14 +29,16 @@ class Progress(Callback):
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
         self._bar: Any = None
+        self._validation_bar: Any = None
         self._next_loss = 0.0
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        announce_compilation(self._write)
 
     def on_batch_begin(self, trainer: Training) -> None:
         if self._bar is None:  # at the first batch of an epoch or of a resumed run
-            from tqdm.auto import tqdm
-
-            title, state = f"epoch {trainer.state.epoch + 1}/{trainer.n_epoch}", trainer.state
-            self._bar = tqdm(total=state.n_batch, initial=state.batch, desc=title, unit="batch", leave=False, mininterval=0.2, disable=None)
+            state = trainer.state
+            self._bar = _new_bar(f"epoch {state.epoch + 1}/{trainer.n_epoch}", state.n_batch, state.batch)
 
     def on_batch_end(self, trainer: Training) -> None:
         self._bar.update()
@@ -40,26 +46,48 @@ class Progress(Callback):
             self._bar.set_postfix(loss=f"{trainer.state.loss.item():.4f}")
             self._next_loss = time.monotonic() + self.seconds
 
+    def on_validation_begin(self, trainer: Training) -> None:
+        self._validation_bar = _new_bar("validation", trainer.state.n_validation_batch)
+
+    def on_validation_batch_end(self, trainer: Training) -> None:
+        if self._validation_bar is not None:
+            self._validation_bar.update()
+
+    def on_validation_end(self, trainer: Training) -> None:
+        self._validation_bar = _closed(self._validation_bar)
+
     def on_record(self, trainer: Training) -> None:
         self._write(describe_record(trainer.history[-1]))
 
     def on_epoch_end(self, trainer: Training) -> None:
-        self._close()
+        self._bar = _closed(self._bar)
 
     def on_fit_end(self, trainer: Training) -> None:
-        self._close()
+        announce_compilation(None)
+        self._bar, self._validation_bar = _closed(self._bar), _closed(self._validation_bar)
         if trainer.state.stop_reason:
             self._write(f"stopped: {trainer.state.stop_reason}")
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        best = trainer.history.best
+        if best is not None:
+            value = f": {trainer.monitor} {_shown(best[trainer.monitor])}" if trainer.monitor in best else ""
+            self._write(f"best at step {best['step']}, epoch {best['epoch']}{value}; weights restored")
 
     def _write(self, line: str) -> None:
         from tqdm.auto import tqdm
 
         tqdm.write(line, file=sys.stderr)
+
+
+def _new_bar(title: str, n_batch: int | None, n_done: int = 0) -> Any:
+    """A bar of batches, which shows nothing where the output is not a terminal."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=n_batch, initial=n_done, desc=title, unit="batch", leave=False, mininterval=0.2, disable=None)
+
+
+def _closed(bar: Any) -> None:
+    if bar is not None:
+        bar.close()
 
 
 def describe_record(record: dict[str, Any]) -> str:

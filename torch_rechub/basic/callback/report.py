@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
@@ -12,12 +14,14 @@ __all__ = ["Report"]
 
 
 class Report(Callback):
-    """Writes ``trainer.report(path)`` at the end of ``fit``, on every way out: curves, decisions, settings, environment, the reason.
+    """Writes ``trainer.report(path)`` at the end of ``fit``, on every way out: curves, decisions, data, model,
+    settings, environment, the reason.
 
     The file needs nothing from outside: it opens from disk, in a mail, on a phone. It is written after all other callbacks.
 
     Args:
         path: the file; a relative path is below ``model_path``, or in the working folder where that is None.
+        test: a loader that the best weights are measured on, for the page; None leaves the test metrics out.
 
     Raises:
         OSError: naming the file that cannot be written.
@@ -29,11 +33,11 @@ class Report(Callback):
 
     every_rank = False
 
-    def __init__(self, path: FilePath = "report.html") -> None:
-        self.path = Path(path)
+    def __init__(self, path: FilePath = "report.html", test: Iterable[Any] | None = None) -> None:
+        self.path, self.test = Path(path), test
 
     def on_fit_end(self, trainer: Training) -> None:
-        trainer.report(Path(trainer.model_path or ".") / self.path)
+        trainer.report(Path(trainer.model_path or ".") / self.path, self.test)
 
     def __repr__(self) -> str:
         return f"Report({str(self.path)!r})"

@@ -26,6 +26,7 @@ class TrainerState:
     in_epoch: bool = False  # whether an epoch has begun and not ended
     batch: int = 0  # batches trained on in this epoch
     n_batch: int | None = None  # batches of an epoch; None where the loader does not know
+    n_validation_batch: int | None = None  # batches of a validation; None where the loader does not know
     step: int = 0  # optimizer steps
     epoch_step: int = 0  # optimizer steps in this epoch
     epoch_done: bool = False  # whether all batches of this epoch have been trained on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -161,6 +161,6 @@ class Training(Protocol):
         """The settings that a logger records."""
         ...
 
-    def report(self, path: FilePath) -> Path:
+    def report(self, path: FilePath, test: Iterable[Any] | None = None) -> Path:
         """Write the run as one HTML file."""
         ...
