@@ -1,8 +1,12 @@
-"""Reading and writing of the library's own files: atomic writes, numbered saves with digests, the k best weights, a background thread."""
+"""Reading and writing of the library's own files: atomic writes, checked reads, numbered saves with digests, the k best weights, locks."""
 
 from torch_rechub.storage.background import Background
 from torch_rechub.storage.best_files import BestFiles
-from torch_rechub.storage.files import append_line, make_folder, save_safetensors, save_weights, write_figure, write_file, write_text
+from torch_rechub.storage.disk import make_folder
+from torch_rechub.storage.files import append_line, refuse_obstacle, save_safetensors, save_weights, write_figure, write_file, write_text
+from torch_rechub.storage.lock import FolderInUseError, FolderLock, FolderMark
+from torch_rechub.storage.places import absolute, expand, expand_address
+from torch_rechub.storage.reading import FINITE, NATURAL, REAL, UnexpectedContentError, check_shape
 from torch_rechub.storage.saves import DamagedSaveError, SaveFolder, digest, tensor_digest
 from torch_rechub.storage.tree import join_tree, split_tree
 
@@ -10,11 +14,23 @@ __all__ = [
     "Background",
     "BestFiles",
     "DamagedSaveError",
+    "FINITE",
+    "FolderInUseError",
+    "FolderLock",
+    "FolderMark",
+    "NATURAL",
+    "REAL",
     "SaveFolder",
+    "UnexpectedContentError",
+    "absolute",
     "append_line",
+    "check_shape",
     "digest",
+    "expand",
+    "expand_address",
     "join_tree",
     "make_folder",
+    "refuse_obstacle",
     "save_safetensors",
     "save_weights",
     "split_tree",

@@ -17,12 +17,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from torch_rechub.storage.disk import delete, make_folder, replace, sync_file, sync_folder
+from torch_rechub.storage.places import expand
 from torch_rechub.torch_private import with_metadata_of
 from torch_rechub.types import FilePath
 
 __all__ = [
     "append_line",
     "make_folder",
+    "refuse_obstacle",
     "remove_temporary_files",
     "save_safetensors",
     "save_tensors",
@@ -34,62 +37,64 @@ __all__ = [
 ]
 
 
-def make_folder(path: FilePath) -> Path:
-    """Create a folder and its parents, if missing, and test that files can be written there.
-
-    Raises:
-        OSError: naming the folder, when it cannot be created or written to.
-    """
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"probe.{secrets.token_hex(4)}.tmp"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write into the folder: {error.strerror}. Choose another model_path", str(folder)) from error
-    return folder
-
-
-def write_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
+def write_file(path: FilePath, write: Callable[[IO[bytes]], Any], sync: bool = True) -> None:
     """Replace a file atomically. ``write`` writes a temporary file in the same folder, which is flushed to disk and then renamed.
 
-    If any step fails, an existing file is not changed and no temporary file remains.
+    If any step fails, an existing file is not changed and no temporary file remains. Once it is renamed, nothing is reported as a failure.
+
+    Args:
+        path: the file.
+        write: gets the open temporary file.
+        sync: flush the folder as well; False where the caller does so once for several files.
 
     Raises:
         OSError: naming the file that could not be written.
     """
-    target = Path(path)
+    target = expand(path)
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        sync_folder(target.parent)
+            sync_file(file.fileno())
+        replace(temporary, target)
     except OSError as error:
         raise _not_written(error, target) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    if sync:
+        sync_folder(target.parent)
 
 
-def write_text(path: FilePath, text: str) -> None:
-    """Replace a text file atomically."""
-    write_file(path, lambda file: file.write(text.encode()))
+def write_text(path: FilePath, text: str, sync: bool = True) -> None:
+    """Replace a text file atomically; see :func:`write_file`."""
+    write_file(path, lambda file: file.write(text.encode()), sync)
+
+
+def refuse_obstacle(path: FilePath) -> None:
+    """Refuse a place where a file is to be written and which is taken by a folder, a pipe or a device.
+
+    Raises:
+        OSError: naming what is there.
+    """
+    target = expand(path)
+    if target.exists() and not target.is_file():
+        code, what = (errno.EISDIR, "a folder") if target.is_dir() else (errno.EEXIST, "no regular file")
+        raise OSError(code, f"a file must be written here, and there is {what}. Move it away, or choose another place", str(target))
 
 
 def remove_temporary_files(path: FilePath) -> None:
-    """Delete the temporary files that a killed process left beside a file."""
-    target = Path(path)
-    for temporary in target.parent.glob(f"{target.name}.*.tmp"):
-        temporary.unlink(missing_ok=True)
+    """Delete the temporary files, and folders, that a killed process left beside a file; nothing else that lies there."""
+    target = expand(path)
+    pattern = re.compile(re.escape(target.name) + r"\.[0-9a-f]{8}\.tmp")
+    for entry in [entry for entry in target.parent.iterdir() if pattern.fullmatch(entry.name)]:
+        delete(entry, folder=True)
 
 
 def append_line(path: FilePath, line: str) -> None:
     """Append a line to a text file by one write, so that two processes can share the file. The folder is created if missing."""
-    target = Path(path)
+    target = expand(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(target, "a", encoding="utf-8") as file:
         file.write(line + "\n")
@@ -97,7 +102,7 @@ def append_line(path: FilePath, line: str) -> None:
 
 def write_figure(path: FilePath, figure: Any) -> None:
     """Write a matplotlib figure atomically. The suffix of the path selects the format (.svg, .png, .pdf)."""
-    suffix = Path(path).suffix.removeprefix(".") or None
+    suffix = expand(path).suffix.removeprefix(".") or None
     write_file(path, lambda file: figure.savefig(file, format=suffix))
 
 
@@ -123,7 +128,7 @@ def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
     try:
         save_file(separate, path)
         with open(path, "rb") as file:
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
     except SafetensorError as error:  # also raised for a failed write, with the system's error number in its text
         number = re.search(r"os error (\d+)", str(error))
         code = int(number[1]) if number else errno.EIO
@@ -138,17 +143,17 @@ def save_safetensors(path: FilePath, weights: Mapping[str, Any]) -> None:
     Raises:
         OSError: naming the file that could not be written; an existing file is not changed.
     """
-    target = Path(path)
+    target = expand(path)
     folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")  # safetensors may create temporary files beside the target
     try:
         folder.mkdir()
         save_tensors(folder / target.name, {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)})
-        os.replace(folder / target.name, target)
-        sync_folder(target.parent)
+        replace(folder / target.name, target)
     except OSError as error:
         raise _not_written(error, target) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    sync_folder(target.parent)
 
 
 def _not_written(error: OSError, target: Path) -> OSError:
@@ -163,13 +168,3 @@ def _torch_save(weights: Mapping[str, Any], file: IO[bytes]) -> None:
     except RuntimeError as error:  # torch raises it for a failed write; the cause, which may be an interrupt, is chained
         cause = error.__context__
         raise OSError(None, str(error)) if cause is None or cause is outer_error else cause from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder to disk, so that a rename in it is durable. Does nothing on systems that cannot open a folder."""
-    with contextlib.suppress(PermissionError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from torch_rechub.storage.files import make_folder, save_tensors, sync_folder, write_text
+from torch_rechub.storage.disk import delete, flush_folder, make_folder, rename, sync_folder
+from torch_rechub.storage.files import save_tensors, write_text
+from torch_rechub.storage.places import expand
+from torch_rechub.storage.reading import MAX_JSON, UnexpectedContentError, check_shape, read_json, regular_size
 from torch_rechub.storage.tree import join_tree, split_tree
 from torch_rechub.types import FilePath
 
@@ -27,6 +30,11 @@ __all__ = ["DamagedSaveError", "SaveFolder", "digest", "tensor_digest"]
 logger = logging.getLogger(__name__)
 FORMAT = 2  #: of the state that a run saves; raised where a save of an earlier version cannot be resumed
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+SAVE = re.compile(r"save-([0-9]{8,18})")
+TEMPORARY = re.compile(r"save-[0-9]{8,18}\.[0-9a-f]{8}\.tmp")
+MAX_MANIFEST = 1 << 20  #: bytes
+#: What a file of another shape raises where it is taken apart.
+UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 class DamagedSaveError(ValueError):
@@ -44,13 +52,19 @@ class SaveFolder:
     """
 
     def __init__(self, folder: FilePath) -> None:
-        self.folder = Path(folder)
+        self.folder = expand(folder)
+        self._is_durable = True  # whether the latest save was flushed to disk
 
     def names(self) -> list[str]:
-        """The names of the existing saves, oldest first."""
+        """The names of the existing saves, oldest first. Other names that lie in the folder, and files with a save's name, are no saves."""
+        return [name for name in self._taken() if stat.S_ISDIR((self.folder / name).lstat().st_mode)]
+
+    def _taken(self) -> list[str]:
+        """The names of saves that exist, by number, whatever has them."""
         if not self.folder.is_dir():
             return []
-        return sorted(entry.name for entry in self.folder.iterdir() if re.fullmatch(r"save-\d{8}", entry.name))
+        numbers = (SAVE.fullmatch(entry.name) for entry in self.folder.iterdir())
+        return [_name(number) for number in sorted(int(match[1]) for match in numbers if match and match[0] == _name(int(match[1])))]
 
     def write(self, state: Any, about: Mapping[str, Any]) -> str:
         """Write a save of a tree of tensors and plain values; see :meth:`write_parts`."""
@@ -70,22 +84,26 @@ class SaveFolder:
         Raises:
             OSError: naming the file that could not be written; older saves are not changed.
         """
+        text = json.dumps(plain)
+        if len(text) > MAX_JSON:
+            raise ValueError(f"The state without its tensors must have at most {MAX_JSON} bytes as JSON; it has {len(text)}. Use tensors.")
         make_folder(self.folder)
-        names = self.names()
-        name = f"save-{int(names[-1][5:]) + 1 if names else 1:08d}"
+        taken = self._taken()
+        name = _name(int(taken[-1][5:]) + 1 if taken else 1)
         temporary = self.folder / f"{name}.{secrets.token_hex(4)}.tmp"
         try:
             temporary.mkdir()
             save_tensors(temporary / TENSORS, tensors)
-            write_text(temporary / STATE, json.dumps(plain))
+            write_text(temporary / STATE, text, sync=False)
             digests = {file: digest(temporary / file) for file in (TENSORS, STATE)}
-            write_text(temporary / MANIFEST, _sealed({"format": FORMAT, "files": digests, **about}))
-            os.rename(temporary, self.folder / name)
-            sync_folder(self.folder)
+            write_text(temporary / MANIFEST, _sealed({"format": FORMAT, "files": digests, **about}), sync=False)
+            flush_folder(temporary)
+            rename(temporary, self.folder / name)
         except OSError as error:
             raise OSError(error.errno, f"could not be saved: {error.strerror}. Older saves are intact", str(self.folder / name)) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        self._is_durable = sync_folder(self.folder)
         return name
 
     def read(self, name: str) -> Any:
@@ -98,6 +116,9 @@ class SaveFolder:
         expected = self.manifest(name)["files"]
         for file in (TENSORS, STATE):
             try:
+                size = regular_size(folder / file)
+                if file == STATE and size > MAX_JSON:
+                    raise DamagedSaveError(f"{folder / file} is damaged: it has more than {MAX_JSON} bytes.")
                 actual = digest(folder / file)
             except OSError as error:
                 raise DamagedSaveError(f"{folder / file} cannot be read: {error.strerror}.") from error
@@ -105,9 +126,10 @@ class SaveFolder:
                 raise DamagedSaveError(f"{folder / file} is damaged: its content was changed after it was written.")
         try:
             tensors = {name: tensor.clone() for name, tensor in load_file(folder / TENSORS).items()}  # the file may be deleted later
-            return join_tree(json.loads((folder / STATE).read_text()), tensors)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the digests match, but this library did not write the files
-            raise DamagedSaveError(f"{folder / TENSORS} and {STATE} cannot be read together: {error}.") from error
+            return join_tree(read_json(folder / STATE, object), tensors)
+        except UNREADABLE as error:  # the digests match, but this library did not write the files
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise DamagedSaveError(f"{folder / TENSORS} and {STATE} cannot be read together: {reason}.") from error
 
     def manifest(self, name: str) -> dict[str, Any]:
         """The manifest of one save.
@@ -117,20 +139,26 @@ class SaveFolder:
         """
         path = self.folder / name / MANIFEST
         try:
-            text = path.read_text()
-            manifest = json.loads(text)
-            is_valid = text == _sealed({key: value for key, value in manifest.items() if key != "seal"})
-            version = manifest["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            manifest = read_json(path, {"format": int}, MAX_MANIFEST)
+            is_valid = path.read_text() == _sealed({key: value for key, value in manifest.items() if key != "seal"})
+        except (OSError, ValueError) as error:
             raise DamagedSaveError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
         if not is_valid:
             raise DamagedSaveError(f"{path} is damaged: its content was changed after it was written.")
-        if version != FORMAT:
+        if manifest["format"] != FORMAT:
+            version = manifest["format"]
             raise DamagedSaveError(f"{path} was written by another version of this package: format {version}, this one reads {FORMAT}.")
+        try:
+            check_shape(manifest, {"files": {TENSORS: str, STATE: str}})
+        except UnexpectedContentError as error:
+            raise DamagedSaveError(f"{path} was not written by this package: {error}.") from error
         return manifest
 
-    def newest(self) -> Any:
+    def newest(self, use: Callable[[Any], None] | None = None) -> Any:
         """The state of the newest valid save; None without saves. A damaged save is logged, and the save before it is used.
+
+        Args:
+            use: called with the state; raises UnexpectedContentError, and has changed nothing, where it cannot be used.
 
         Raises:
             DamagedSaveError: when all saves are damaged.
@@ -138,28 +166,44 @@ class SaveFolder:
         problems: list[str] = []
         for name in reversed(self.names()):
             try:
-                return self.read(name)
-            except DamagedSaveError as error:
-                logger.warning("%s The save before it, if any, is used.", error)
-                problems.append(str(error))
+                state = self.read(name)
+                if use is not None:
+                    use(state)
+                return state
+            except (DamagedSaveError, UnexpectedContentError) as error:
+                problem = str(error) if isinstance(error, DamagedSaveError) else f"{self.folder / name / STATE} cannot be used: {error}."
+                logger.warning("%s The save before it, if any, is used.", problem)
+                problems.append(problem)
         if problems:
             raise DamagedSaveError(f"No save in {self.folder} is good: {' '.join(problems)} Remove the folder to start a new run.")
         return None
 
     def prune(self, keep: int, run: str) -> None:
-        """Delete all saves except the newest ``keep`` ones of ``run``, and the temporary folders of killed processes."""
+        """Delete all saves except the newest ``keep`` ones of ``run``, and the temporary folders of killed processes.
+
+        A failure to delete is logged only. Nothing is deleted while the newest save may not be on disk.
+        """
+        if not self._is_durable:
+            return
         names = self.names()
         for name in [name for name in names if name not in names[-keep:] or not self._belongs_to(name, run)]:
             temporary = self.folder / f"{name}.{secrets.token_hex(4)}.tmp"
-            os.rename(self.folder / name, temporary)  # so that a partly deleted save is not read
-        for temporary in self.folder.glob("save-*.tmp"):
-            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                rename(self.folder / name, temporary)  # so that a partly deleted save is not read
+            except OSError as error:
+                logger.warning("%s is not needed any more, and could not be deleted: %s", self.folder / name, error.strerror)
+        for entry in [entry for entry in self.folder.iterdir() if TEMPORARY.fullmatch(entry.name)]:
+            delete(entry, folder=True)
 
     def _belongs_to(self, name: str, run: str) -> bool:
         try:
             return self.manifest(name).get("run") == run
         except DamagedSaveError:
             return False
+
+
+def _name(number: int) -> str:
+    return f"save-{number:08d}"
 
 
 def _sealed(manifest: Mapping[str, Any]) -> str:

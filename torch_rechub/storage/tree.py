@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_rechub.storage.reading import MAX_DEPTH, UnexpectedContentError, check_depth
+
 __all__ = ["join_tree", "split_tree"]
 
 
@@ -24,6 +26,7 @@ def split_tree(tree: Any) -> tuple[Any, dict[str, Tensor]]:
 
     Raises:
         TypeError: naming the path of a value of any other type.
+        ValueError: when it is nested deeper than a file may be.
 
     Example:
         >>> plain, tensors = split_tree({"step": 3, "w": torch.ones(2), 7: ("a", 1.5)})
@@ -31,7 +34,12 @@ def split_tree(tree: Any) -> tuple[Any, dict[str, Tensor]]:
         {'step': 3, 'w': tensor([1., 1.]), 7: ('a', 1.5)}
     """
     tensors = _Tensors()
-    return _split(tree, "state", tensors), tensors.named
+    try:
+        plain = _split(tree, "state", tensors)
+        check_depth(plain)
+    except (RecursionError, UnexpectedContentError) as error:
+        raise ValueError(f"The state cannot be saved: it is nested deeper than {MAX_DEPTH} levels, or contains itself.") from error
+    return plain, tensors.named
 
 
 class _Tensors:

@@ -13,7 +13,9 @@ from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage.background import Background
 from torch_rechub.storage.best_files import BestFiles
-from torch_rechub.storage.files import make_folder, remove_temporary_files, save_safetensors, save_weights
+from torch_rechub.storage.disk import make_folder
+from torch_rechub.storage.files import refuse_obstacle, remove_temporary_files, save_safetensors, save_weights
+from torch_rechub.storage.reading import NATURAL, check_shape, is_regular
 from torch_rechub.storage.saves import SaveFolder, digest
 from torch_rechub.storage.tree import split_tree
 
@@ -77,15 +79,28 @@ class Checkpoint(Callback):
         self._run = secrets.token_hex(8)  # the saves of another run are deleted at the first save
         self._digest: str | None = None  # of model.pth, as this run wrote it
         self._copies: Any = None
+        self._best_files: BestFiles | None = None
 
     def want_saves(self, wanted: bool) -> None:
         """Whether the next run writes saves to resume from."""
         self.wanted = wanted
 
     def on_fit_begin(self, trainer: Training) -> None:
-        self.folder = None if trainer.output_folder is None else make_folder(trainer.output_folder)
         self._reset()
-        trainer.direction(self.monitor)
+        direction = trainer.direction(self.monitor)
+        self.folder = None if trainer.output_folder is None else make_folder(trainer.output_folder)
+        if self.folder is not None:
+            self._test_places(self.folder)
+            if self.keep_best > 1:
+                self._best_files = BestFiles(self.folder / "best", self.keep_best, direction)
+                self._best_files.open()
+
+    def _test_places(self, folder: Path) -> None:
+        """What would block a write of this run is found before the first step."""
+        for name in ("model.pth", *(["model.safetensors"] if self.safetensors else [])):
+            refuse_obstacle(folder / name)
+        if self.wanted:
+            make_folder(folder / "resume")
 
     def on_batch_end(self, trainer: Training) -> None:
         state = trainer.state
@@ -102,10 +117,9 @@ class Checkpoint(Callback):
             self._write_best(trainer)
 
     def on_validation_end(self, trainer: Training) -> None:
-        if self.keep_best > 1 and self.folder is not None:
+        if self._best_files is not None:
             value = trainer.state.metrics[self.monitor or trainer.monitor]
-            files = BestFiles(self.folder / "best", self.keep_best, trainer.direction(self.monitor))
-            files.offer(trainer.state.step, value, trainer.weights, new_run=trainer.state.n_validation == 1)
+            self._best_files.offer(trainer.state.step, value, trainer.weights, new_run=trainer.state.n_validation == 1)
 
     def on_record(self, trainer: Training) -> None:
         self._request(trainer)
@@ -142,32 +156,45 @@ class Checkpoint(Callback):
             best = trainer.history.best
             if trainer.state.step and not (best is not None and self._best_on_disk == best["step"] and self._is_as_written()):
                 self._write_best(trainer)
+        except OSError as error:
+            if trainer.state.exception is None:
+                raise
+            logger.error("the best weights are in the model, and could not be written: %s", error)  # what ended the run is raised
         finally:
             self._copies = None
             if self.background is not None:
                 self.background.join()
 
     def _write_best(self, trainer: Training) -> None:
-        if self.folder is not None:
-            weights = trainer.weights()
-            save_weights(self.folder / "model.pth", weights)
-            if self.safetensors:
-                save_safetensors(self.folder / "model.safetensors", weights)
-            best = trainer.history.best
-            self._best_on_disk = None if best is None else best["step"]
-            self._digest = digest(self.folder / "model.pth") if self.wanted else None
+        if self.folder is None:
+            return
+        if not self.folder.is_dir():
+            logger.warning("the folder %s has vanished during the run, with the files in it: it is made again", self.folder)
+            make_folder(self.folder)
+        weights = trainer.weights()
+        save_weights(self.folder / "model.pth", weights)
+        if self.safetensors:
+            save_safetensors(self.folder / "model.safetensors", weights)
+        best = trainer.history.best
+        self._best_on_disk = None if best is None else best["step"]
+        self._digest = digest(self.folder / "model.pth") if self.wanted else None
 
     def _is_as_written(self) -> bool:
         """Whether ``model.pth`` is the file that this run wrote. Without saves to resume from, only its existence is checked."""
-        path = None if self.folder is None else self.folder / "model.pth"
-        exported = self.folder is None or not self.safetensors or (self.folder / "model.safetensors").exists()
-        return path is not None and exported and path.exists() and (self._digest is None or digest(path) == self._digest)
+        if self.folder is None:
+            return False
+        path, exported = self.folder / "model.pth", self.folder / "model.safetensors"
+        if not is_regular(path) or (self.safetensors and not is_regular(exported)):
+            return False
+        return self._digest is None or digest(path) == self._digest
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_on_disk": self._best_on_disk, "digest": self._digest, "run": self._run}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_shape(state, {"best_on_disk": (None, NATURAL), "digest": (None, str), "run": str})
         self._digest, self._run = state["digest"], state["run"]
         self._best_on_disk = state["best_on_disk"]
         if self.folder is not None:
             remove_temporary_files(self.folder / "model.pth")  # of a process that was killed
+            remove_temporary_files(self.folder / "model.safetensors")

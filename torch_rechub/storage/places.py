@@ -1,0 +1,55 @@
+"""Paths as users write them: ``~`` is expanded, and a relative path is resolved once."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from torch_rechub.types import FilePath
+
+__all__ = ["absolute", "expand", "expand_address"]
+
+#: The beginning of an address that is followed by a path of this machine.
+LOCAL_SCHEME = re.compile(r"(?:[a-z+]+:///|file:(?://)?)(?=~)")
+
+
+def expand(path: FilePath) -> Path:
+    """A path with ``~`` and ``~user`` replaced by the home folder; every function that takes a path begins with it.
+
+    Raises:
+        TypeError: when it is neither a string nor a path.
+        ValueError: when it holds a null character, or begins with ``~`` and no home folder is known.
+
+    Example:
+        >>> expand("saved/model.pth").as_posix()
+        'saved/model.pth'
+    """
+    text = path if isinstance(path, str) else os.fspath(path)
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"A path must be a str or an os.PathLike of str; got {path!r}.")
+    if "\0" in text:
+        raise ValueError(f"A path must not hold a null character; got {text!r}.")
+    expanded = os.path.expanduser(text)
+    if re.match(r"~(?:$|[/\\])", expanded):
+        raise ValueError(f"There is no home folder for '~' in the path {text!r}. Set the variable HOME, or give an absolute path.")
+    return Path(expanded)
+
+
+def absolute(path: FilePath) -> Path:
+    """An expanded path from the root, so that it stays the same where the working folder changes later. Links are not followed."""
+    return Path(os.path.abspath(expand(path)))
+
+
+def expand_address(address: FilePath) -> str:
+    """The path or address of a tracker, with ``~`` expanded in a path of this machine; any other address is returned unchanged.
+
+    Example:
+        >>> expand_address("https://tracker.example/~team"), expand_address("runs")
+        ('https://tracker.example/~team', 'runs')
+    """
+    text = os.fspath(address)
+    scheme = LOCAL_SCHEME.match(text)
+    if scheme is None:
+        return str(expand(text)) if text.startswith("~") else text
+    return scheme[0] + str(expand(text[scheme.end() :]))
