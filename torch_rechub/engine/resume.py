@@ -1,23 +1,60 @@
-"""Which save a run is resumed from."""
+"""Which save a run is resumed from, and the folder that it has for itself."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch_rechub.storage import SaveFolder
+from torch_rechub.storage import FolderLock, FolderMark, SaveFolder, expand, make_folder
 from torch_rechub.types import FilePath
 
-__all__ = ["find_save"]
+__all__ = ["find_save", "lock_folder"]
+
+logger = logging.getLogger(__name__)
 
 
-def find_save(resume: Any, model_path: FilePath | None) -> Any:
+@contextmanager
+def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLock | None, None, None]:
+    """Keep other live runs out of the folder of the saves; warn of one that writes only its best weights beside ours.
+
+    Args:
+        model_path: the folder; None where nothing is written.
+        saves: whether this run writes saves to resume from.
+
+    Raises:
+        FolderInUseError: naming the process whose run saves there.
+    """
+    if model_path is None:
+        yield None
+        return
+    folder = make_folder(model_path)
+    lock, mark = FolderLock(folder / "resume"), FolderMark(folder)
+    try:
+        if saves:
+            lock.acquire()
+        if not mark.acquire():
+            logger.warning(
+                "another live run has the model_path %s: both write model.pth, and the file of the one that writes last remains. Give "
+                "each run a model_path of its own.",
+                folder,
+            )
+        yield lock if saves else None
+    finally:
+        mark.release()
+        lock.release()
+
+
+def find_save(resume: Any, model_path: FilePath | None, use: Callable[[Any], None] | None = None) -> Any:
     """The newest good save that ``fit(resume=...)`` asks for, or None where a run is to start anew.
 
     Args:
         resume: None, "auto", or a folder.
         model_path: the trainer's folder, where "auto" looks.
+        use: called with the state; raises UnexpectedContentError where it cannot be used, and the save before it is tried.
 
     Raises:
         FileNotFoundError: when a folder was named and holds no save.
@@ -28,11 +65,11 @@ def find_save(resume: Any, model_path: FilePath | None) -> Any:
     if isinstance(resume, str) and resume == "auto":
         if model_path is None:
             raise ValueError("resume='auto' looks for a save under model_path, and model_path is None. Give the trainer a folder.")
-        return SaveFolder(Path(model_path) / "resume").newest()
+        return SaveFolder(Path(model_path) / "resume").newest(use)
     if not isinstance(resume, str | os.PathLike):
         raise ValueError(f"resume must be None, 'auto' or a folder; got {resume!r}.")
-    given = Path(resume)
+    given = expand(resume)
     for folder in (given, given / "resume"):
         if SaveFolder(folder).names():
-            return SaveFolder(folder).newest()
+            return SaveFolder(folder).newest(use)
     raise FileNotFoundError(f"resume={str(resume)!r}: there is no save in this folder. resume='auto' starts anew where there is none.")

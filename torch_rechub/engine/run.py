@@ -14,27 +14,20 @@ import torch
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.state import TrainerState
 from torch_rechub.data.protocol import Loader
-from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.context import RunContext
-from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
 from torch_rechub.engine.groups import batch_groups
-from torch_rechub.engine.identity import compare_identities
 from torch_rechub.engine.mean_loss import MeanLoss
 from torch_rechub.engine.optimizers import attach_tables, detach_tables
 from torch_rechub.engine.requests import RequestQueue
+from torch_rechub.engine.saved_run import load_state, rank_state, state_of
 from torch_rechub.engine.step import OptimizerStep
 from torch_rechub.engine.validation import Paused, Validation
-from torch_rechub.torch_private import mark_as_stepped
+from torch_rechub.storage import FolderLock
 
 __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
-#: The facts of the state that a resumed run continues from.
-POSITION = (
-    *("epoch", "in_epoch", "batch", "step", "epoch_step", "epoch_done", "rows"),
-    *("n_validation", "validated_at", "validation_pending", "metrics"),
-)
 ENDED: Any = None  #: in place of the training data of a run that has ended
 
 
@@ -61,6 +54,7 @@ class Run:
         self.rank_states: list[dict[str, Any]] = []  # what each other rank alone knows, for a save
         self.identity: dict[str, Any] = {}
         self.data_facts: dict[str, dict[str, Any]] = {}  # of "train" and "validation", for reports and loggers
+        self.lock: FolderLock | None = None  # of the folder of the saves, in the process that writes
         self.resumed = False
         self.n_begun = 0  # epochs of this run that have begun, also those that were not finished
         self.has_validation = val is not None
@@ -213,65 +207,25 @@ class Run:
         requested, current.save = current.save or current.pause, None
         if requested is None or not self.trainer.writes_saves:
             return
-        self.rank_states = self.trainer.ranks.all_gather_objects(self.rank_state())[1:]
+        self.rank_states = self.trainer.ranks.all_gather_objects(rank_state(self))[1:]
         phase, self.state.phase = self.state.phase, "save"
+        if self.lock is not None:
+            self.lock.ensure()  # the folder may have vanished meanwhile
         self.trainer.callbacks.call("save")
         self.trainer.callbacks.call("on_save")
         self.state.phase = phase
 
-    def rank_state(self) -> dict[str, Any]:
-        """What differs from process to process in a run of several."""
-        return {"random": get_random_state(), "loader": self.train.state_dict()}
-
     def state_dict(self) -> dict[str, Any]:
-        """The save: everything that a resumed run needs. Rows that lag are stored as they are, so that saving changes no bit."""
-        objective = self.trainer.objective
-        return {
-            "identity": self.identity,
-            "position": {name: getattr(self.state, name) for name in POSITION},
-            "first_epoch": self.first_epoch,
-            "n_begun": self.n_begun,
-            "seconds": self.state.seconds,
-            "parameters": plain_names(objective.named_parameters()),
-            "buffers": plain_names(objective.named_buffers()),
-            "extra_state": extra_state(objective),
-            "optimizer": self.optimizer.state_dict(),
-            "callbacks": [callback.state_dict() for callback in self.trainer.callbacks if callback.part_of_run],
-            "history": self.history.records,
-            "stop_reason": self.history.stop_reason,
-            "mean_loss": self.mean_loss.state_dict(),
-            **self.rank_state(),
-            "validation_requested": self.requests.current.validation,
-            "rank_states": self.rank_states,
-        }
+        """The save: everything that a resumed run needs."""
+        return state_of(self)
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continue the saved run, with the random states of torch, numpy and Python.
 
         Raises:
-            ValueError: naming what differs, when the saved run is another one; nothing is changed then.
+            ValueError: naming what is wrong with the save, or what differs, when the saved run is another one; nothing is changed then.
         """
-        trainer, objective = self.trainer, self.trainer.objective
-        identity = trainer.identity(self.train, self.val, saved["identity"])
-        compare_identities(saved["identity"], identity)
-        self.identity, self.first_epoch, self.n_begun = identity, saved["first_epoch"], saved["n_begun"]
-        detach_tables(self.optimizer)
-        with torch.no_grad():
-            for name, tensor in plain_names((*objective.named_parameters(), *objective.named_buffers())).items():
-                tensor.copy_({**saved["parameters"], **saved["buffers"]}[name])
-        load_extra_state(objective, saved["extra_state"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        mark_as_stepped(self.optimizer, saved["position"]["step"] > 0)
-        stateful = [callback for callback in trainer.callbacks if callback.part_of_run]
-        for callback, state in zip(stateful, saved["callbacks"], strict=True):
-            callback.load_state_dict(state)
-        self.state.resume(saved["position"], saved["seconds"])
-        self.requests.current.validation = saved["validation_requested"]
-        self.history.load(saved["history"], saved["stop_reason"])
-        self.mean_loss.load_state_dict(saved["mean_loss"])
-        own = saved if trainer.ranks.is_first else saved["rank_states"][trainer.ranks.rank - 1]
-        self.train.load_state_dict(own["loader"])
-        set_random_state(own["random"])
+        load_state(self, saved)
         self.resumed = True
         logger.info("resuming the run saved at step %d of epoch %d", self.state.step, self.state.epoch + 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import torch
@@ -24,7 +25,7 @@ from torch_rechub.engine.identity import identity_of
 from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
-from torch_rechub.engine.resume import find_save
+from torch_rechub.engine.resume import find_save, lock_folder
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
 from torch_rechub.engine.validation import Paused
@@ -184,22 +185,29 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
 
     def _fit(self, train: Loader, val: Loader | None, resume: Any) -> None:
         run = self._begin(train, val, resume)
-        try:
-            self._callbacks.begin()
-            saved = self.ranks.from_first(lambda: None if self._starts_anew(resume) else find_save(resume, self.model_path))
-            if saved is not None:
-                run.load_state_dict(saved)
-            run.loop()
-        except Paused as pause:
-            run.fail(pause.with_traceback(None))  # whose frames refer to the loader
-            self._callbacks.call_all("on_exception")
-            run.save()
-        except BaseException as error:
-            run.fail(error)
-            self._callbacks.call_all("on_exception")
-            raise
-        finally:
-            self._end(run)
+        with ExitStack() as held:  # until the last file is written
+            try:
+                self._callbacks.begin()
+                run.lock = held.enter_context(lock_folder(self.output_folder, self.writes_saves))
+                self._load(run, resume)
+                run.loop()
+            except Paused as pause:
+                run.fail(pause.with_traceback(None))  # whose frames refer to the loader
+                self._callbacks.call_all("on_exception")
+                run.save()
+            except BaseException as error:
+                run.fail(error)
+                self._callbacks.call_all("on_exception")
+                raise
+            finally:
+                self._end(run)
+
+    def _load(self, run: Run, resume: Any) -> None:
+        """Load the newest good save, if one is asked for and there is one; the first process decides which."""
+        load = run.load_state_dict
+        saved = self.ranks.from_first(lambda: None if self._starts_anew(resume) else find_save(resume, self.model_path, load))
+        if saved is not None and not self.ranks.is_first:
+            load(saved)
 
     def _begin(self, train: Loader, val: Loader | None, resume: Any) -> Run:
         validate_loaders(self.objective, train, val)
