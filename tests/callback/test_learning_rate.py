@@ -17,6 +17,8 @@ from torch_rechub.basic.callback.schedules import WarmUp
 class Rates(Callback):
     """Records the rates of each optimizer step, by group."""
 
+    part_of_run = False
+
     def __init__(self, then=None):
         self.rates, self.then = [], then
 

@@ -45,31 +45,40 @@ def bumped(column):
 
 #: what is changed -> (how, what the error says)
 REFUSED = {
-    "model's class of activation": ({"make": lambda: zoo.model(dropout=0.3)}, r"model: mlp\.mlp\.\d was 'Dropout\(p=0\.2.*p=0\.3"),
-    "model's width": ({"make": lambda: zoo.model(dims=[6])}, r"model: .*shape of mlp\.mlp\.0\.weight was \[8, \d+\] and is \[6, \d+\]"),
-    "an id": ({"loaders": other_data(user=bumped)}, r"training data: content of ids was '\w+' and is '\w+'"),
-    "a number": ({"loaders": other_data(age=lambda age: age + np.float32(1e-6))}, r"training data: content of numbers"),
-    "a label": ({"loaders": other_data(y=lambda y: 1 - y)}, r"training data: content of y"),
-    "weights": ({"loaders": other_data(weight=np.ones(64))}, r"training data: content of weight was None"),
-    "columns": ({"loaders": other_data(name=True)}, r"training data: columns was .* and is .*'more'"),
-    "rows": ({"loaders": lambda: zoo.loaders(80)}, r"training data: .*rows was 64 and is 80"),
-    "validation rows": ({"loaders": lambda: zoo.loaders(n_val=30)}, r"validation data: .*rows was 40 and is 30"),
-    "no validation": ({"loaders": lambda: zoo.loaders()[:1]}, r"validation data was \{.*\} and is None"),
+    "model's class of activation": ({"make": lambda: zoo.model(dropout=0.3)}, r"p of mlp\.mlp\.\d was 0\.2 and is 0\.3"),
+    "model's width": (
+        {"make": lambda: zoo.model(dims=[6])},
+        r"out_features of mlp\.mlp\.0 was 8 and is 6",
+    ),
+    "an id": ({"loaders": other_data(user=bumped)}, r"content of ids of the training data was '\w+' and is '\w+'"),
+    "a number": ({"loaders": other_data(age=lambda age: age + np.float32(1e-6))}, r"content of numbers of the training data"),
+    "a label": ({"loaders": other_data(y=lambda y: 1 - y)}, r"content of y of the training data"),
+    "weights": ({"loaders": other_data(weight=np.ones(64))}, r"content of weight of the training data was None"),
+    "columns": ({"loaders": other_data(name=True)}, r"columns of the training data was .* and is .*'more'"),
+    "rows": ({"loaders": lambda: zoo.loaders(80)}, r"rows of the training data was 64 and is 80"),
+    "validation rows": ({"loaders": lambda: zoo.loaders(n_val=30)}, r"rows of the validation data was 40 and is 30"),
+    "no validation": ({"loaders": lambda: zoo.loaders()[:1]}, r"validation data was 'given' and is 'none'"),
     "batch size": (
         {"loaders": other_data(batch_size=8)},
-        r"batches was 4 and is 8; training data: batch_size was 16 and is 8",
+        r"batches of the training data was 4 and is 8; batch_size of the",
     ),
-    "seed": ({"loaders": other_data(seed=4)}, r"training data: seed was 3 and is 4\. Make them equal to resume, or leave out resume="),
-    "optimizer": ({"optimizer_fn": SGD}, r"optimizer: class was 'Adam' and is 'SGD'"),
-    "another of ours": ({"optimizer_fn": AdamW}, r"optimizer: class was 'Adam' and is 'AdamW'"),
-    "rate": ({"optimizer_params": {"lr": 0.1}}, r"optimizer: lr was 0\.05 and is 0\.1"),
-    "decay": ({"optimizer_params": {"lr": 0.05, "weight_decay": 0.1}}, r"optimizer: weight_decay was None and is 0\.1"),
-    "penalty": ({"regularization_params": {"dense_l2": 0.1}}, r"regularization was \[0.*\] and is \[.*0\.1\]"),
+    "seed": (
+        {"loaders": other_data(seed=4)},
+        r"seed of the training data was 3 and is 4\. Make them equal to resume",
+    ),
+    "optimizer": ({"optimizer_fn": SGD}, r"optimizer was 'Adam' and is 'SGD'"),
+    "another of ours": ({"optimizer_fn": AdamW}, r"optimizer was 'Adam' and is 'AdamW'"),
+    "rate": ({"optimizer_params": {"lr": 0.1}}, r"lr of the optimizer was 0\.05 and is 0\.1"),
+    "decay": ({"optimizer_params": {"lr": 0.05, "weight_decay": 0.1}}, r"weight_decay of the optimizer was 0\.0 and is 0\.1"),
+    "penalty": ({"regularization_params": {"dense_l2": 0.1}}, r"dense_l2 of regularization was 0\.0 and is 0\.1"),
     "accumulation": ({"accumulate": 2}, r"accumulate was 1 and is 2"),
     "clipping": ({"clip_norm": 1.0}, r"clip_norm was None and is 1\.0"),
     "validations": ({"val_every": 2}, r"val_every was None and is 2"),
     "metrics": ({"metrics": ["logloss"]}, r"metrics was .* monitor was 'auc' and is 'logloss'"),
-    "schedule": ({"scheduler_fn": torch.optim.lr_scheduler.ExponentialLR, "scheduler_params": {"gamma": 0.5}}, r"schedule was None and is"),
+    "schedule": (
+        {"scheduler_fn": torch.optim.lr_scheduler.ExponentialLR, "scheduler_params": {"gamma": 0.5}},
+        r"scheduler_fn of LearningRate was None and is 'ExponentialLR'",
+    ),
     "callbacks": ({"callbacks": lambda: [EMA(0.9)]}, r"callbacks was .* and is .*'EMA'"),
 }
 
@@ -120,7 +129,7 @@ def test_another_criterion_is_refused(interrupted_run, tmp_path):
         resume_with(shutil.copytree(interrupted_run, tmp_path / "run"), torch.nn.MSELoss())
     resume_with(tmp_path / "criterion", torch.nn.SmoothL1Loss(beta=0.5))
     assert resume_with(tmp_path / "criterion", torch.nn.SmoothL1Loss(beta=0.5)) is not None
-    with pytest.raises(ValueError, match=r"criterion: beta was 0\.5 and is 0\.7"):
+    with pytest.raises(ValueError, match=r"beta of criterion was 0\.5 and is 0\.7"):
         resume_with(tmp_path / "criterion", torch.nn.SmoothL1Loss(beta=0.7))
 
 
@@ -129,7 +138,7 @@ def test_a_refused_run_keeps_the_seed_of_the_loader(interrupted_run):
     x, x_val = zoo.columns(80), zoo.columns(40, seed=7)
     train, val, _ = DataGenerator(x, zoo.labels(x)).generate_dataloader(x_val, zoo.labels(x_val, 7), batch_size=16)
     seed = train.seed
-    with pytest.raises(ValueError, match="rows was 64 and is 80"):
+    with pytest.raises(ValueError, match="rows of the training data was 64 and is 80"):
         Recipe(loaders=lambda: (train, val)).start(interrupted_run, "auto")
     assert train.seed == seed
 
@@ -154,7 +163,7 @@ def test_a_cycle_made_for_another_number_of_steps_is_refused(tmp_path):
     """Epochs cannot be added to a schedule that ends with the run."""
     recipe = Recipe(scheduler_fn=torch.optim.lr_scheduler.OneCycleLR, scheduler_params={"max_lr": 0.1})
     recipe.start(tmp_path, None)
-    with pytest.raises(ValueError, match="schedule: total steps was 8 and is 12"):
+    with pytest.raises(ValueError, match="total steps of LearningRate was 8 and is 12"):
         recipe.start(tmp_path, "auto", n_epoch=3)
 
 
@@ -173,7 +182,7 @@ def test_permitted_differences_are_logged(interrupted_run, tmp_path, caplog):
     assert f"resuming with another threads: {threads + 1}, it was {threads}" in caplog.text
     with use_kernels("torch"):
         assert Recipe().start(shutil.copytree(interrupted_run, tmp_path / "kernels"), "auto", earlystop_patience=4).state.step == 8
-    assert "resuming with another patience: 4, it was 10" in caplog.text
+    assert "resuming with another patience of EarlyStopper: 4, it was 10" in caplog.text
 
 
 def test_resume_names_a_folder(interrupted_run, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch_rechub.basic.features import Feature
 
-__all__ = ["Loader", "length_of"]
+__all__ = ["Loader", "facts_of", "length_of"]
 
 
 @runtime_checkable
@@ -51,10 +51,6 @@ class Loader(Protocol):
         """
         ...
 
-    def facts(self) -> dict[str, Any]:
-        """What a report and a logger tell of the data, as plain values by name; those that are known without reading it."""
-        ...
-
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What identifies the data and its order, as plain values: compared before a run is resumed.
 
@@ -70,6 +66,14 @@ class Loader(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
         ...
+
+
+def facts_of(loader: Loader) -> dict[str, Any]:
+    """What a report and a logger tell of the data: what the loader's ``facts()`` gives, which ours have; else its class and length."""
+    described: Any = loader
+    if callable(getattr(described, "facts", None)):
+        return described.facts()
+    return {"loader": type(loader).__name__, "batches": loader.n_batch}
 
 
 def length_of(loader: Any) -> int | None:

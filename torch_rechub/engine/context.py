@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -61,6 +61,6 @@ class RunContext(Protocol):
         """Bring all rows of all embedding tables up to date."""
         ...
 
-    def identity(self, train: Loader, val: Loader | None, saved: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Everything that the outcome of a run depends on, as plain values."""
+    def scale_rate(self, factor: float) -> None:
+        """Multiply the learning rate, and all rates that the schedule computes from, by ``factor``."""
         ...

@@ -31,6 +31,7 @@ def write_report(trainer: Any, path: FilePath, test: Iterable[Any] | None = None
         "Model": _model_facts(model),
         "Layers": repr(model),
         "Settings": _settings(trainer),
+        "Accepted when resuming": {f"{i}": sentence for i, sentence in enumerate(trainer.state.accepted, 1)},
         "Environment": _environment(trainer.device),
     }
     make_folder(Path(path).parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.state import TrainerState
-from torch_rechub.data.protocol import Loader
+from torch_rechub.data.protocol import Loader, facts_of
 from torch_rechub.engine.context import RunContext
 from torch_rechub.engine.groups import batch_groups
 from torch_rechub.engine.mean_loss import MeanLoss
@@ -77,7 +77,9 @@ class Run:
             identity: goes into saves to resume from.
         """
         self.identity, self.state.phase = identity, "train"
-        self.data_facts = {name: loader.facts() for name, loader in (("train", self.train), ("validation", self.val)) if loader is not None}
+        self.data_facts = {
+            name: facts_of(loader) for name, loader in (("train", self.train), ("validation", self.val)) if loader is not None
+        }
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run before its time; a pause is no failure."""
@@ -132,6 +134,7 @@ class Run:
     def end_epoch(self) -> None:
         """The validation at the end of an epoch, unless there was one after its last step or the run was stopped within the epoch."""
         state, trainer = self.state, self.trainer
+        stopped_within = state.stop_reason is not None
         if self.val is None:
             if state.batch:
                 self.record({})
@@ -142,6 +145,8 @@ class Run:
         trainer.objective.epoch_end(self.mean_loss.take_epoch())
         state.end_epoch()
         self.requests.exchange()
+        if stopped_within:  # the save at the stop is the last one: with more patience the run goes on within the epoch
+            self.requests.current.save = None
         self.handle_requests()
 
     @contextmanager
@@ -219,13 +224,17 @@ class Run:
         """The save: everything that a resumed run needs."""
         return state_of(self)
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
+    def load_state_dict(self, saved: dict[str, Any], accept: Sequence[str] = ()) -> None:
         """Continue the saved run, with the random states of torch, numpy and Python.
+
+        Args:
+            saved: what :meth:`state_dict` gave.
+            accept: names of settings that may differ from the saved ones; the present ones hold.
 
         Raises:
             ValueError: naming what is wrong with the save, or what differs, when the saved run is another one; nothing is changed then.
         """
-        load_state(self, saved)
+        load_state(self, saved, accept)
         self.resumed = True
         logger.info("resuming the run saved at step %d of epoch %d", self.state.step, self.state.epoch + 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from torch_rechub.basic.callback import Callback
 from torch_rechub.data.random_state import get_random_state, set_random_state
+from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_patience
 from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
-from torch_rechub.engine.identity import compare_identities
+from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
 from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.storage import NATURAL, REAL, UnexpectedContentError, check_shape
 from torch_rechub.storage.reading import Rule
@@ -31,13 +32,13 @@ RECORD = Rule("a dict of plain values", lambda value: _is_dict_of(value, _is_pla
 #: The facts of the state that a resumed run continues from.
 POSITION: dict[str, Any] = {
     **{"epoch": NATURAL, "in_epoch": bool, "batch": NATURAL, "step": NATURAL, "epoch_step": NATURAL, "epoch_done": bool, "rows": NATURAL},
-    **{"n_validation": NATURAL, "validated_at": int, "validation_pending": bool, "metrics": NUMBERS},
+    **{"n_validation": NATURAL, "validated_at": int, "validation_pending": bool, "metrics": NUMBERS, "accepted": [str]},
 }
 OF_A_RANK = {"random": dict, "loader": dict}
 STATE: dict[str, Any] = {
     **{"identity": dict, "position": POSITION, "first_epoch": NATURAL, "n_begun": NATURAL, "seconds": REAL},
     **{"parameters": TENSORS, "buffers": TENSORS, "extra_state": dict, "optimizer": {"state": dict, "param_groups": [dict]}},
-    **{"callbacks": [dict], "history": [RECORD], "stop_reason": (None, str), "mean_loss": {"sums": TENSORS, "epoch": TENSORS}},
+    **{"callbacks": dict, "history": [RECORD], "stop_reason": (None, str), "mean_loss": {"sums": TENSORS, "epoch": TENSORS}},
     **{**OF_A_RANK, "validation_requested": bool, "rank_states": [OF_A_RANK]},
 }
 
@@ -55,7 +56,7 @@ def state_of(run: Any) -> dict[str, Any]:
         "buffers": plain_names(objective.named_buffers()),
         "extra_state": extra_state(objective),
         "optimizer": run.optimizer.state_dict(),
-        "callbacks": [callback.state_dict() for callback in _stateful(run)],
+        "callbacks": {label: callback.state_dict() for label, callback in labels_of(run.trainer.callbacks).items()},
         "history": run.history.records,
         "stop_reason": run.history.stop_reason,
         "mean_loss": run.mean_loss.state_dict(),
@@ -70,8 +71,13 @@ def rank_state(run: Any) -> dict[str, Any]:
     return {"random": get_random_state(), "loader": run.train.state_dict()}
 
 
-def load_state(run: Any, saved: Any) -> None:
-    """Continue a saved run, with the random states of torch, numpy and Python.
+def load_state(run: Any, saved: Any, accept: Sequence[str] = ()) -> None:
+    """Continue a saved run, with the random states of torch, numpy and Python. No state of a save overrides a setting.
+
+    Args:
+        run: has begun, and has not made a step.
+        saved: what :func:`state_of` gave.
+        accept: names of settings that may differ from the saved ones; the present ones hold.
 
     Raises:
         UnexpectedContentError: when ``saved`` is no save of such a run; everything is as it was before.
@@ -79,15 +85,19 @@ def load_state(run: Any, saved: Any) -> None:
     """
     check_shape(saved, STATE)
     with _unexpected("the identity"):
-        identity = run.trainer.identity(run.train, run.val, saved["identity"])
-    compare_identities(saved["identity"], identity)
+        identity = run.identity | data_identity(run.train, run.val, saved["identity"])
+    accepted = compare_identities(saved["identity"], identity, free_names(run.trainer.callbacks), accept)
+    changes = OptimizerChanges(run.optimizer, accepted)
     _check_numbers(run, saved)
-    _check_tensors(run, saved)
+    _check_tensors(run, saved, accepted)
     with _undone_on_failure(run):
         _apply(run, saved)
         run.identity, run.first_epoch, run.n_begun = identity, saved["first_epoch"], saved["n_begun"]
         run.state.resume(saved["position"], saved["seconds"])
         run.requests.current.validation = saved["validation_requested"]
+        changes.apply(run.trainer)
+        run.state.accepted = [*run.state.accepted, *in_words(accepted, run.state.step)]
+        review_patience(run, saved["callbacks"])
 
 
 def _apply(run: Any, saved: Mapping[str, Any]) -> None:
@@ -101,9 +111,10 @@ def _apply(run: Any, saved: Mapping[str, Any]) -> None:
     with _unexpected("the state of the optimizer"):
         run.optimizer.load_state_dict(saved["optimizer"])
         mark_as_stepped(run.optimizer, saved["position"]["step"] > 0)
-    for callback, state in zip(_stateful(run), saved["callbacks"], strict=True):
-        with _unexpected(f"the state of {type(callback).__name__}"):
-            callback.load_state_dict(state)
+    for label, callback in labels_of(run.trainer.callbacks).items():
+        if label in saved["callbacks"]:  # one that was added, as accepted, begins anew
+            with _unexpected(f"the state of {label}"):
+                callback.load_state_dict(saved["callbacks"][label])
     run.history.load(saved["history"], saved["stop_reason"])
     run.mean_loss.load_state_dict(saved["mean_loss"])
     with _unexpected("the state of the training loader"):
@@ -120,18 +131,21 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
     n_batch, batch = run.state.n_batch, saved["position"]["batch"]
     if n_batch is not None and batch > n_batch:
         raise UnexpectedContentError(f"'position.batch' must be <= {n_batch}, the batches of an epoch; it is {batch}")
-    for name, n in (("callbacks", len(_stateful(run))), ("rank_states", run.trainer.ranks.size - 1)):
-        if len(saved[name]) != n:
-            raise UnexpectedContentError(f"{name!r} must hold {n} states; it holds {len(saved[name])}")
+    n_other = run.trainer.ranks.size - 1
+    if len(saved["rank_states"]) != n_other:
+        raise UnexpectedContentError(f"'rank_states' must hold {n_other} states; it holds {len(saved['rank_states'])}")
+    missing = [label for label in saved["identity"].get("callbacks", []) if not isinstance(saved["callbacks"].get(label), dict)]
+    if missing:
+        raise UnexpectedContentError(f"'callbacks' must hold a state of {missing[0]}; it holds {', '.join(map(repr, saved['callbacks']))}")
 
 
-def _check_tensors(run: Any, saved: Mapping[str, Any]) -> None:
-    """Every parameter and buffer of the objective is there, with its shape and dtype."""
+def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]) -> None:
+    """Every parameter and buffer of the objective is there, with its shape, and its dtype unless another one was accepted."""
     for name, tensor in _tensors(run).items():
         other = saved["parameters"].get(name, saved["buffers"].get(name))
         if other is None:
             raise UnexpectedContentError(f"the weights {name!r} are missing")
-        if other.shape != tensor.shape or other.dtype != tensor.dtype:
+        if other.shape != tensor.shape or (other.dtype != tensor.dtype and f"dtype of {name}" not in accepted):
             given = f"{tuple(other.shape)} of {other.dtype}"
             raise UnexpectedContentError(f"the weights {name!r} must be {tuple(tensor.shape)} of {tensor.dtype}; they are {given}")
 
@@ -144,7 +158,7 @@ def _undone_on_failure(run: Any) -> Generator[None, None, None]:
     optimizer, extra = copy.deepcopy(run.optimizer.state_dict()), copy.deepcopy(extra_state(objective))
     loss = run.mean_loss.state_dict()
     steps: list[Callable[[], Any]] = [
-        *[_undo_of(callback) for callback in _stateful(run)],
+        *[_undo_of(callback) for callback in labels_of(run.trainer.callbacks).values()],
         lambda: load_extra_state(objective, extra),
         lambda: detach_tables(run.optimizer),
         lambda: _copy_tensors(run, weights),
@@ -179,10 +193,6 @@ def _unexpected(part: str) -> Generator[None, None, None]:
         yield
     except Exception as error:
         raise UnexpectedContentError(f"{part} cannot be used: {type(error).__name__}: {error}") from error
-
-
-def _stateful(run: Any) -> list[Callback]:
-    return [callback for callback in run.trainer.callbacks if callback.part_of_run]
 
 
 def _tensors(run: Any) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -151,6 +152,8 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         train_dataloader: Iterable[Any] | Loader,
         val_dataloader: Iterable[Any] | Loader | None = None,
         resume: Literal["auto"] | FilePath | None = None,
+        *,
+        accept: Sequence[str] = (),
     ) -> History:
         """Train from the weights that the model has, with a new optimizer, schedule, stopper and history; or resume a run.
 
@@ -160,6 +163,8 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
             resume: "auto" resumes from the newest good save under ``model_path``, starts anew where there is none, and returns at once
                 where the run had ended; a folder names another place, which must hold a save. The run ends with the same bits as one that
                 was never interrupted. Where the latest run of this trainer has ended, "auto" trains anew.
+            accept: names of settings, as the error of a refused resume gives them, that may differ from those of the saved run: the run
+                goes on with the present ones, and saves and report say so.
 
         Returns:
             The history: one record per validation, or per epoch where there is no validation.
@@ -175,21 +180,23 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
                 f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
                 "computes, or write a callback for what happens around it."
             )
+        if accept and resume is None:
+            raise ValueError(f"accept={accept!r} needs resume=: it names what may differ from the run that is resumed.")
         train = as_loader(train_dataloader)
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
         with self.ranks.end_together(), shared_loaders(self.ranks, train, val):
-            self._fit(train, val, resume)
+            self._fit(train, val, resume, accept)
         if self._run.requests.current.then is not None:
             raise self._run.requests.current.then
         return self.history
 
-    def _fit(self, train: Loader, val: Loader | None, resume: Any) -> None:
+    def _fit(self, train: Loader, val: Loader | None, resume: Any, accept: Sequence[str]) -> None:
         run = self._begin(train, val, resume)
         with ExitStack() as held:  # until the last file is written
             try:
                 self._callbacks.begin()
                 run.lock = held.enter_context(lock_folder(self.output_folder, self.writes_saves))
-                self._load(run, resume)
+                self._load(run, resume, accept)
                 run.loop()
             except Paused as pause:
                 run.fail(pause.with_traceback(None))  # whose frames refer to the loader
@@ -202,9 +209,9 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
             finally:
                 self._end(run)
 
-    def _load(self, run: Run, resume: Any) -> None:
+    def _load(self, run: Run, resume: Any, accept: Sequence[str]) -> None:
         """Load the newest good save, if one is asked for and there is one; the first process decides which."""
-        load = run.load_state_dict
+        load = partial(run.load_state_dict, accept=accept)
         saved = self.ranks.from_first(lambda: None if self._starts_anew(resume) else find_save(resume, self.model_path, load))
         if saved is not None and not self.ranks.is_first:
             load(saved)
@@ -223,7 +230,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         checkpoint.want_saves(checkpoint is not self._built_in_checkpoint or resume is not None)
         if self.writes_saves:
             refuse_lazy(self.objective, "A save to resume from")
-        run.begin(self.identity(train, val) if self.writes_saves else {})
+        run.begin(identity_of(self, train, val) if self.writes_saves or resume is not None else {})
         return run
 
     def _end(self, run: Run) -> None:
@@ -277,10 +284,6 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         if self._compiled is None:
             self._compiled = torch.compile(self._objective, **self.compile_options)  # type: ignore[assignment]
         return self._compiled  # type: ignore[return-value]
-
-    def identity(self, train: Loader, val: Loader | None, saved: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Everything that the outcome of a run depends on, as plain values."""
-        return identity_of(self, train, val, saved)
 
     def _starts_anew(self, resume: Any) -> bool:
         """Whether a resume is not looked for, since the latest run of this trainer has ended."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from typing import Any, Self
 
 from torch_rechub.basic.callback.training import Training
 
@@ -54,13 +56,21 @@ class Callback:
         needs_predictions: whether each validation shall keep its ``y_true`` and ``y_pred`` in ``trainer.state.predictions``.
         needs_columns: the columns of the validation rows that shall be kept there as well.
         part_of_run: whether the outcome of the run depends on the callback. One that only observes may be added or removed when resuming.
+        free_settings: names of constructor arguments that may differ when a run is resumed; all others must be equal.
         every_rank: whether the callback runs in each of several processes. One that writes or shows results runs in one.
     """
 
     needs_predictions: bool = False
     needs_columns: tuple[str, ...] = ()
     part_of_run: bool = True
+    free_settings: frozenset[str] = frozenset()
     every_rank: bool = True
+    _arguments: Mapping[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        callback = super().__new__(cls)
+        callback._arguments = _arguments_of(callback, args, kwargs)
+        return callback
 
     def on_fit_begin(self, trainer: Training) -> None:
         """Before the first batch is read. State of an earlier run is reset here."""
@@ -122,6 +132,19 @@ class Callback:
     def restore(self, trainer: Training) -> None:
         """Part of the loop: put the weights with which the run ends into the model, before ``on_fit_end``."""
 
+    def settings(self, trainer: Training) -> dict[str, Any]:
+        """The constructor's arguments by name, which must be equal when a run is resumed; see ``free_settings``.
+
+        A number, text or None that is kept in an attribute of the argument's name is taken from there, so that a later assignment counts.
+        A callback whose attributes change during a run overrides this.
+
+        Args:
+            trainer: resolves what depends on it, such as the direction of the monitored metric.
+        """
+        present = {name: getattr(self, name, value) for name, value in self._arguments.items()}
+        scalar = (bool, int, float, str, type(None))
+        return {name: present[name] if isinstance(present[name], scalar) else value for name, value in self._arguments.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs of this callback: tensors, numbers, strings, lists and dicts only."""
         return {}
@@ -131,3 +154,22 @@ class Callback:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _arguments_of(callback: Callback, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the constructor by name, with its defaults; nothing where they do not fit, which the constructor itself reports."""
+    constructor = type(callback).__init__
+    if constructor is object.__init__:
+        return {}
+    signature = inspect.signature(constructor)
+    try:
+        bound = signature.bind(callback, *args, **kwargs)
+    except TypeError:  # also where a copy is made, which gets its attributes afterwards
+        return {}
+    bound.apply_defaults()
+    (own, *_), named = signature.parameters, dict(bound.arguments)
+    del named[own]
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= named.pop(name)
+    return named

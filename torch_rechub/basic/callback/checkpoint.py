@@ -49,6 +49,8 @@ class Checkpoint(Callback):
         OSError: naming the folder or file that cannot be written; what was there before is intact.
     """
 
+    free_settings = frozenset(("every_n_steps", "every_minutes", "monitor", "keep_best", "keep_last", "safetensors", "background"))
+
     def __init__(
         self,
         every_n_steps: int | None = None,

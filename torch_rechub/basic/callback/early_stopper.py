@@ -71,6 +71,8 @@ class EarlyStopper(Callback):
         (<StopReason.PATIENCE: 'patience'>, 'no improvement in 2 validations (best 0.72)')
     """
 
+    free_settings = frozenset({"patience"})
+
     def __init__(
         self,
         patience: int | str | None,
@@ -233,18 +235,29 @@ class EarlyStopper(Callback):
             trainer.load_weights(self.best_weights)
             trainer.load_extra_weights(self.best_extra_weights)
 
+    def settings(self, trainer: Training) -> dict[str, Any]:
+        """The arguments, with the direction as the monitored metric gives it."""
+        several = isinstance(self.monitor, WeightedMonitor)
+        mode = self.given_mode if several else trainer.direction(self.monitor, self.given_mode)  # type: ignore[arg-type]
+        return {**super().settings(trainer), "mode": mode}
+
     def state_dict(self) -> dict[str, Any]:
         best = {"best_weights": self.best_weights, "best_extra_weights": self.best_extra_weights}
         stop = {"reason": None if self.reason is None else self.reason.value, "sentence": self.sentence}
         decisions = [asdict(decision) for decision in self.decisions]
-        return {**best, **stop, "mode": self.mode, "decisions": decisions, **self.meaningful.state_dict()}
+        position = None if self._position is None else list(self._position)
+        last = {"patience": self.patience, "position": position, "decisions": decisions}
+        return {**best, **stop, **last, **self.meaningful.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best_weights, self.best_extra_weights = state["best_weights"], state["best_extra_weights"]
         self.reason = None if state["reason"] is None else StopReason(state["reason"])
-        self.sentence, self.mode = state["sentence"], state["mode"]
+        self.sentence = state["sentence"]
         self.decisions = [Decision(**decision) for decision in state["decisions"]]
         self.meaningful.load_state_dict(state)
+        self._position = None if state["position"] is None else Position(*state["position"])
+        if state["patience"] != self.patience and self.reason in {None, StopReason.PATIENCE, StopReason.ONE_EPOCH_OVERFITTING}:
+            self._set_reason(None if self._position is None else self.meaningful.exhausted(self._position))
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in ("monitor", "min_delta", "start_from", "baseline")} | asdict(self.limits)

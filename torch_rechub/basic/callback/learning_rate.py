@@ -192,6 +192,15 @@ class LearningRate(Callback):
                 group.update({key: group[key] * factor for key in ("initial_lr", "max_lr", "min_lr") if key in group})
             scale_scheduler(self.scheduler, factor)
 
+    def settings(self, trainer: Training) -> dict[str, Any]:
+        """The arguments, with the interval as the scheduler gives it; the number of steps where the schedule was made for it."""
+        if self.parts:
+            return {f"{setting} ({name})": value for name, part in self.parts.items() for setting, value in part.settings(trainer).items()}
+        default = "step" if self.needs_length() else self.recipe.interval_of(self.scheduler)
+        resolved = {"scheduler_params": self.recipe.params, "interval": self.given_interval or default}
+        total = {"total steps": trainer.total_steps} if self.needs_length() else {}
+        return {**super().settings(trainer), **resolved, **total}
+
     def state_dict(self) -> dict[str, Any]:
         if self.parts:
             return {name: part.state_dict() for name, part in self.parts.items()}

@@ -51,6 +51,8 @@ class NonFiniteGuard(Callback):
         NonFiniteGuard('rollback')
     """
 
+    free_settings = frozenset({"n_file"})
+
     def __init__(
         self, action: Action = "skip", *, factor: float = 0.5, limit: int = 10, n_file: int = 10, late: bool | None = None
     ) -> None:

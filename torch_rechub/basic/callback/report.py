@@ -31,6 +31,7 @@ class Report(Callback):
         Report('reports/first.html')
     """
 
+    part_of_run = False
     every_rank = False
 
     def __init__(self, path: FilePath = "report.html", test: Iterable[Any] | None = None) -> None:

@@ -39,6 +39,7 @@ class TrainerState:
     current_batch: Any = field(default=None, repr=False)  # on the device; known from on_batch_begin to on_batch_end
     metrics: dict[str, float] = field(default_factory=dict[str, float])  # of the last validation
     predictions: Mapping[str, Tensor] | None = field(default=None, repr=False)  # of the last validation, where a callback needs them
+    accepted: list[str] = field(default_factory=list[str])  # differences from the saved run that the user accepted
     exception: BaseException | None = None  # what ended the run, until fit returns
     failure: str | None = None  # the same in words, kept after fit
     paused: bool = False  # whether the run ended where it can be resumed

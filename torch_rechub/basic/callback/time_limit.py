@@ -35,6 +35,8 @@ class TimeLimit(Callback):
         TimeLimit(limit=9000.0, margin=300.0)
     """
 
+    free_settings = frozenset({"limit", "margin", "total"})
+
     def __init__(self, limit: float | str, *, margin: float | str = 30.0, total: bool = False) -> None:
         self.limit, self.margin, self.total = _seconds("limit", limit), _seconds("margin", margin), total
         if not self.limit > self.margin:
