@@ -88,7 +88,7 @@ WRONG = {
     "no rows": ({"y_test": [1]}, ["y_test", "without x_test"]),
     "missing column": ({"x_val": {"a": [1], "bb": [0.5]}, "y_val": [1]}, ["x_val", "'b' is missing", "Did you mean 'bb'?"]),
     "unlike column": ({"x_val": {"a": [1], "zz": [0.5]}, "y_val": [1]}, ["x_val", "'b' is missing", "a, zz"]),
-    "other kind": ({"x_test": {"a": [1.0], "b": [0.5]}, "y_test": [1]}, ["Column 'a'", "integers in x", "floats in x_test"]),
+    "other kind": ({"x_test": {"a": [[1, 2]], "b": [0.5]}, "y_test": [1]}, ["Column 'a'", "integers in x", "lists in x_test"]),
     "other length": ({"x_test": {"a": [1], "b": [0.5]}, "y_test": [1, 0]}, ["1 rows in x and 2 in y"]),
 }
 

@@ -187,7 +187,7 @@ REFUSED = {
     "categories in pandas": (pd.DataFrame({"city": pd.Categorical(["rome", "oslo"])}), TypeError, ["Column 'city'", "Encode"]),
     "strings in polars": (pl.DataFrame({"city": ["rome", "oslo"]}), TypeError, ["Column 'city'", "rome", "Encode"]),
     "strings in arrow": (pa.table({"city": ["rome", "oslo"]}), TypeError, ["Column 'city'", "rome", "Encode"]),
-    "objects": ({"city": np.array([None, 1], dtype=object)}, TypeError, ["Column 'city'", "object", "None"]),
+    "objects": ({"city": np.array([None, 1, "x"], dtype=object)}, TypeError, ["Column 'city'", "numbers", "got 'x' at row 2", "Encode"]),
     "dates": ({"day": DATES}, TypeError, ["Column 'day'", "datetime64", "Encode"]),
     "ragged list": ({"history": RAGGED}, ValueError, ["Column 'history'", "pad_sequences"]),
     "ragged arrays": (

@@ -31,7 +31,7 @@ def spoil(x, y, kind):
         return x, y, r"SequenceFeature 'tags': ids must be < vocab_size=6; got 6 at row {row}"
     if kind == "NaN":
         x["age"][ROW] = np.nan
-        return x, y, r"DenseFeature 'age': values must be finite; got nan at row {row}.*Fill missing values"
+        return x, y, r"DenseFeature 'age': values must be finite; got a missing value \(NaN\) at row {row}.*Fill missing values"
     if kind == "infinite":
         x["taste"][ROW, 0] = np.inf
         return x, y, r"DenseFeature 'taste': values must be finite; got inf at row {row}"
@@ -40,7 +40,7 @@ def spoil(x, y, kind):
         return x, y, r"Labels must lie in \[0, 1\]; got 2 at row {row}.*Map them to 0 and 1"
     if kind == "label NaN":
         y[ROW] = np.nan
-        return x, y, r"Labels must be finite; got nan at row {row}"
+        return x, y, r"Labels must be finite; got a missing value \(NaN\) at row {row}"
     assert kind == "missing"
     return {name.replace("item", "itm"): column for name, column in x.items()}, y, r"SparseFeature 'item'.*Did you mean 'itm'"
 
@@ -150,7 +150,7 @@ def test_labels_outside_0_and_1_need_an_assigned_criterion():
     for loader in (TableLoader(Table.from_columns(x, y), 16), DataLoader(TorchDataset(x, y), 16)):
         trainer = zoo.trainer(metrics=["rmse"], n_epoch=1)
         trainer.criterion = torch.nn.MSELoss()
-        with pytest.raises(ValueError, match="Labels must be finite; got nan at row 3"):
+        with pytest.raises(ValueError, match=r"Labels must be finite; got a missing value \(NaN\) at row 3"):
             trainer.fit(loader)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from torch_rechub.data.frames import Array, to_arrays
+from torch_rechub.data.numbers import as_numbers
 
 __all__ = ["array_replace_with_dict", "df_to_dict", "pad_sequences"]
 
@@ -35,7 +36,7 @@ def df_to_dict(data: object) -> dict[str, Array]:
 def pad_sequences(
     sequences: Sequence[Any],
     maxlen: int | None = None,
-    dtype: str | type[Any] = "int32",
+    dtype: str | type[Any] | None = None,
     padding: Side = "pre",
     truncating: Side = "pre",
     value: float = 0.0,
@@ -45,7 +46,7 @@ def pad_sequences(
     Args:
         sequences: one list or array per row; an empty one becomes a row of padding.
         maxlen: length of a row; None uses the length of the longest sequence.
-        dtype: the dtype of the matrix.
+        dtype: the dtype of the matrix; None takes int32 for whole numbers, int64 where one does not fit, and float32 for others.
         padding: where a short row is padded: "pre" at its start, "post" at its end.
         truncating: where a long row is cut: "pre" drops values at its start, "post" at its end.
         value: the value of the padding.
@@ -54,7 +55,9 @@ def pad_sequences(
         ``(number of sequences, maxlen)``.
 
     Raises:
-        ValueError: when ``padding`` or ``truncating`` is neither "pre" nor "post", or ``maxlen`` is negative.
+        ValueError: when ``padding`` or ``truncating`` is neither "pre" nor "post", or ``maxlen`` is negative; or naming a value, its
+            sequence and its place, when ``dtype`` cannot hold it.
+        TypeError: when a value is no number.
 
     Example:
         >>> pad_sequences([[1, 2, 3], [4]], maxlen=2, padding="post").tolist()
@@ -75,16 +78,61 @@ def pad_sequences(
     is_kept = (position >= 0) & (position < width)
     if padding == "pre":
         position += np.repeat(np.maximum(width - lengths, 0), lengths)
-    matrix = np.full((n_row, width), value, dtype=dtype)
-    matrix[row[is_kept], position[is_kept]] = _flatten(sequences, len(row), dtype)[is_kept]
+    values = _flatten(sequences, len(row))
+    kind = np.dtype(_fitting_dtype(values, value) if dtype is None else dtype)
+    _check_fits(values, value, kind, lengths)
+    matrix = np.full((n_row, width), value, dtype=kind)
+    matrix[row[is_kept], position[is_kept]] = values[is_kept]
     return matrix
 
 
-def _flatten(sequences: Sequence[Any], n_value: int, dtype: str | type[Any]) -> Array:
-    """All values in one array. Arrays are concatenated; lists are read without a Python loop."""
-    if n_value and isinstance(next(iter(sequences)), np.ndarray):
-        return np.concatenate(list(sequences)).astype(dtype, copy=False)
-    return np.fromiter(chain.from_iterable(sequences), np.dtype(dtype), n_value)
+def _flatten(sequences: Sequence[Any], n_value: int) -> Array:
+    """All values in one array of their own dtype."""
+    parts = list(sequences)
+    if n_value and all(isinstance(part, np.ndarray) for part in parts):
+        array = np.concatenate(parts)
+    else:
+        values = list(chain.from_iterable(parts))
+        array = np.asarray(values) if values else np.zeros(0, np.int32)
+        if array.dtype.kind == "f" and not any(isinstance(value, float | np.floating) for value in values):
+            array = np.array(values, object)  # integers beyond int64
+    if array.dtype == object:
+        array = as_numbers(array, "pad_sequences")
+    if array.dtype.kind not in "biuf":
+        first = array.flat[0]
+        raise TypeError(f"pad_sequences: values must be numbers; got {array.dtype} (first value {first!r}). Encode them as ids first.")
+    return array
+
+
+def _fitting_dtype(values: Array, padding: float) -> Any:
+    """float32 for floats, and int32 for whole numbers, or int64 where one does not fit."""
+    if values.dtype.kind == "f" or not float(padding).is_integer():
+        return np.float32
+    limits = np.iinfo(np.int32)
+    ends = [int(padding), *((int(values.min()), int(values.max())) if values.size else ())]
+    return np.int32 if limits.min <= min(ends) and max(ends) <= limits.max else np.int64
+
+
+def _check_fits(values: Array, padding: float, dtype: Any, lengths: Array) -> None:
+    """Refuse values that ``dtype`` does not hold: fractions, missing values and large numbers in integers."""
+    if dtype.kind not in "iu":
+        return
+    remedy = "Leave dtype out, which takes one that fits."
+    if _lost(np.asarray([padding]), dtype)[0]:
+        raise ValueError(f"pad_sequences: {dtype} cannot hold {padding!r} as the padding. {remedy}")
+    lost = _lost(values, dtype)
+    if lost.any():
+        first, ends = int(np.flatnonzero(lost)[0]), np.cumsum(lengths)
+        row = int(np.searchsorted(ends, first, side="right"))
+        place = f"in sequence {row} at place {first - int(ends[row] - lengths[row])}"
+        raise ValueError(f"pad_sequences: {dtype} cannot hold {values[first].item()!r} {place}. {remedy}")
+
+
+def _lost(values: Array, dtype: Any) -> Array:
+    """Whether an integer dtype cannot hold a value."""
+    limits = np.iinfo(dtype)
+    with np.errstate(invalid="ignore"):
+        return (values < limits.min) | (values > limits.max) | (values != np.floor(values))
 
 
 def array_replace_with_dict(array: Any, dic: Mapping[Any, Any]) -> Array:

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
+
+from torch_rechub.data.numbers import check_exact, is_missing, refuse_masked, to_native
 
 __all__ = ["Array", "columns_in_words", "to_array", "to_arrays"]
 
@@ -96,18 +99,32 @@ def to_array(values: Any, what: str) -> Array:
         ValueError: when the rows are lists of different lengths.
     """
     if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        return values.numpy() if str(values.dtype) != "torch.bfloat16" else values.float().numpy()
+        return _from_torch(values, what)
+    if isinstance(values, np.ma.MaskedArray):
+        refuse_masked(values, what)
     source = library(values)
     if source == "pandas":
-        array = _from_pandas(values)
+        array = _from_pandas(values, what)
     elif source == "polars":
         array = _from_polars(values, what)
     elif source == "pyarrow":
         array = _from_arrow(values, what)
     else:
         array = _from_list(values, what) if isinstance(values, list | tuple) else np.asarray(values)
-    return _stack(array, what) if array.dtype == object and array.ndim == 1 else array
+    if array.dtype == object and array.ndim == 1:
+        array = _stack(array, what)
+    return to_native(array)
+
+
+def _from_torch(values: Tensor, what: str) -> Array:
+    """A tensor's values; bfloat16, which numpy does not have, is widened to float32."""
+    if values.layout is not torch.strided or values.is_quantized:
+        remedy = "values.dequantize()" if values.is_quantized else "values.to_dense()"
+        raise TypeError(
+            f"{what}: a tensor must be dense; got {'a quantized one' if values.is_quantized else values.layout}. Give {remedy}."
+        )
+    values = values.detach().cpu()
+    return values.float().numpy() if values.dtype is torch.bfloat16 else values.resolve_neg().numpy()
 
 
 def _from_list(values: Any, what: str) -> Array:
@@ -117,12 +134,17 @@ def _from_list(values: Any, what: str) -> Array:
         raise ValueError(f"{what}: rows must be numbers, or lists of one length; got lists of different lengths. {_PAD_ADVICE}") from error
 
 
-def _from_pandas(values: Any) -> Array:
+def _from_pandas(values: Any, what: str) -> Array:
     dtype = getattr(values.dtype, "numpy_dtype", None)  # set for nullable and Arrow-backed columns
     if dtype is None or dtype.kind == "O":
         return np.asarray(values)
-    if values.isna().any():
-        return values.to_numpy(dtype=np.float64, na_value=np.nan) if dtype.kind in "biuf" else np.asarray(values, dtype=object)
+    missing = values.isna()
+    if missing.any():
+        if dtype.kind not in "biuf":
+            return np.asarray(values, dtype=object)
+        if dtype.kind in "iu":
+            check_exact(int(missing.sum()), _largest(values.min(), values.max()), what)
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
     return values.to_numpy(dtype=dtype)
 
 
@@ -131,18 +153,33 @@ def _from_polars(values: Any, what: str) -> Array:
         lengths = values.list.len()
         _check_equal_lengths(lengths.to_numpy(), what)
         values = values.list.to_array(int(lengths[0] or 0)) if len(values) else values
+    if values.dtype.is_integer():
+        check_exact(values.null_count(), _largest(values.min(), values.max()), what)
     return values.to_numpy()
 
 
 def _from_arrow(values: Any, what: str) -> Array:
     values = values.combine_chunks() if hasattr(values, "combine_chunks") else values
-    if str(values.type).startswith(("list", "large_list", "fixed_size_list")):
+    kind = str(values.type)
+    if kind.startswith("dictionary"):
+        return _from_arrow(values.dictionary_decode(), what)
+    if kind.startswith(("list", "large_list", "fixed_size_list")):
         from pyarrow import compute
 
         lengths = compute.call_function("list_value_length", [values]).to_numpy(zero_copy_only=False)
         _check_equal_lengths(lengths, what)
-        return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+        return _from_arrow(values.flatten(), what).reshape(len(values), -1)
+    if values.null_count and kind.startswith(("int", "uint")):
+        from pyarrow import compute
+
+        ends = compute.call_function("min_max", [values]).as_py()
+        check_exact(values.null_count, _largest(ends["min"], ends["max"]), what)
     return values.to_numpy(zero_copy_only=False)
+
+
+def _largest(lowest: Any, highest: Any) -> int:
+    """The largest absolute value between two ends; 0 where all values are missing."""
+    return max((abs(int(end)) for end in (lowest, highest) if not is_missing(end)), default=0)
 
 
 def _stack(array: Array, what: str) -> Array:

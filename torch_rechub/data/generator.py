@@ -175,7 +175,7 @@ def _check_same_columns(train: Table, other: Table, what: str) -> None:
             hint = f"Did you mean '{close[0]}'?" if close else f"It has {', '.join(other.x)}."
             raise ValueError(f"{what} must have the columns of x; '{name}' is missing. {hint}")
         other_kind = other.x.layout.places[name][0]
-        if other_kind != kind:
+        if (other_kind == "blocks") != (kind == "blocks"):
             words = {"ids": "integers", "numbers": "floats", "blocks": "lists"}
             raise ValueError(
                 f"Column '{name}' must be of one kind in x and {what}; got {words[kind]} in x and {words[other_kind]} in {what}. "

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.data.frames import Array, columns_in_words, is_frame, library, to_array, to_arrays
+from torch_rechub.data.numbers import as_numbers
 
 __all__ = ["RowIndex", "Table"]
 
@@ -19,6 +20,8 @@ RowIndex: TypeAlias = Tensor | Array | slice
 TableBatch: TypeAlias = PackedFeatures | tuple[PackedFeatures, Tensor] | tuple[PackedFeatures, Tensor, Tensor]
 
 _INT32_MAX = 2**31 - 1
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
 
 
 class Table(Dataset[Any]):
@@ -42,7 +45,8 @@ class Table(Dataset[Any]):
     def from_columns(cls, x: object, y: object = None, weight: object = None) -> Table:
         """Copy columns into packed matrices.
 
-        Integers and booleans are packed as ids, floats as numbers; each column of lists or of vectors becomes its own block.
+        Integers and booleans are packed as ids, floats as numbers; each column of lists or of vectors becomes its own block. Numbers and
+        labels are rounded to float32. Whole numbers keep every value: a float64 column of whole numbers beyond 2**24 becomes integers.
 
         Args:
             x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
@@ -104,21 +108,53 @@ class Table(Dataset[Any]):
 
 def _pack(columns: Mapping[str, Array], n_row: int) -> PackedFeatures:
     """The columns in row-major matrices; each column is copied once."""
+    columns = {name: _whole_numbers(array) for name, array in columns.items()}
     flat = {name: array for name, array in columns.items() if array.ndim == 1}
     ids = {name: array for name, array in flat.items() if array.dtype.kind != "f"}
     numbers = {name: array for name, array in flat.items() if array.dtype.kind == "f"}
     blocks = {name: array for name, array in columns.items() if array.ndim == 2}
     layout = Layout(tuple(ids), tuple(numbers), tuple(blocks))
-    packed = tuple(torch.from_numpy(array.astype(_smallest_dtype([array]), copy=True, order="C")) for array in blocks.values())
+    packed = tuple(torch.from_numpy(_converted(name, array, _smallest_dtype([array]))) for name, array in blocks.items())
     return PackedFeatures(layout, _stack_columns(ids, n_row), _stack_columns(numbers, n_row, np.dtype(np.float32)), packed)
+
+
+def _whole_numbers(array: Array) -> Array:
+    """A float column of whole numbers beyond the range that float32 holds exactly, as int64: ids keep every value."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8 or not array.size:
+        return array
+    if not _FLOAT32_WHOLE < _largest(array) < 2.0**63 or (array != np.floor(array)).any():
+        return array
+    return array.astype(np.int64)
+
+
+def _largest(array: Array) -> float:
+    """The largest absolute value, without a copy; NaN where there is one."""
+    return float(max(array.max(), -array.min())) if array.size else 0.0
 
 
 def _stack_columns(columns: Mapping[str, Array], n_row: int, dtype: Any = None) -> Tensor:
     matrix = np.empty((n_row, len(columns)), dtype or _smallest_dtype(list(columns.values())))
-    with np.errstate(over="ignore"):  # a float64 outside the range of float32 becomes infinite, which check_features reports
-        for j, array in enumerate(columns.values()):
-            matrix[:, j] = array
+    for j, (name, array) in enumerate(columns.items()):
+        matrix[:, j] = array if matrix.dtype.kind != "f" else _converted(name, array, matrix.dtype)
     return torch.from_numpy(matrix)
+
+
+def _converted(name: str, array: Array, dtype: Any) -> Array:
+    """A copy in another dtype; a float64 outside the range of float32 is refused instead of becoming infinite.
+
+    Raises:
+        ValueError: naming the column, the row and the value.
+    """
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype, copy=True, order="C")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4 and not _largest(array) <= _FLOAT32_MAX:
+        lost = np.isinf(converted) & np.isfinite(array)
+        if lost.any():
+            first = int(np.flatnonzero(lost)[0])
+            row = first // (array.shape[1] if array.ndim == 2 else 1)
+            value = f"{array.ravel()[first]:g} at row {row}"
+            raise ValueError(f"Column '{name}': numbers are stored as float32, which ends at 3.4e38; got {value}. Scale the column.")
+    return converted
 
 
 def _smallest_dtype(arrays: list[Array]) -> Any:
@@ -131,6 +167,8 @@ def _smallest_dtype(arrays: list[Array]) -> Any:
 
 
 def _check_numeric(array: Array, what: str) -> Array:
+    if array.dtype == object and array.size:
+        array = as_numbers(array, what)
     if array.dtype.kind not in "biuf":
         first = f" (first value {array.flat[0]!r})" if array.size else ""
         raise TypeError(
@@ -140,7 +178,8 @@ def _check_numeric(array: Array, what: str) -> Array:
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         raise ValueError(f"{what}: shape must be (rows,) or (rows, length); got {array.shape}. Reshape it.")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{what}: ids must fit in 64 signed bits; got {array.max()}. Re-encode them from 0.")
+        row = int(array.argmax()) // (array.shape[1] if array.ndim == 2 else 1)
+        raise ValueError(f"{what}: ids must fit in 64 signed bits; got {array.max()} at row {row}. Re-encode them from 0.")
     return array
 
 
@@ -167,8 +206,7 @@ def _matrix(values: object, what: str, n_row: int) -> Tensor:
     if len(array) != n_row:
         raise ValueError(f"x and {what} must have one length; got {n_row} rows in x and {len(array)} in {what}.")
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    with np.errstate(over="ignore"):
-        return torch.from_numpy(array.astype(np.float32, copy=True, order="C"))
+    return torch.from_numpy(_converted(what, array, np.float32))
 
 
 def _weights(values: object, n_row: int) -> Tensor:

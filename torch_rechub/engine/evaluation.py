@@ -59,12 +59,13 @@ def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.op
 
 
 def predict(objective: Objective, loader: Iterable[Any], device: torch.device, precision: str = "fp32") -> np.ndarray[Any, Any]:
-    """The prediction of each row, ``(N,)``, in the loader's row order."""
+    """The prediction of each row, ``(N,)``, in the loader's row order; half precision is widened to float32."""
     with evaluating(objective), autocast(device, precision):
         predictions = [objective.predict(objective.to_device(batch, device)) for batch in as_loader(loader).in_order()]
     if not predictions:
         raise ValueError("The loader yields no batch: there is nothing to predict.")
-    return torch.cat(predictions).cpu().numpy()
+    joined = torch.cat(predictions).cpu()
+    return (joined.float() if joined.is_floating_point() and joined.element_size() < 4 else joined).numpy()
 
 
 @contextmanager

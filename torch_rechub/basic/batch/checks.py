@@ -6,6 +6,7 @@ feature and the row. On CUDA nothing waits for the device: the conditions are as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
@@ -140,7 +141,7 @@ def _check_one(feature: Feature, column: Tensor, rows_of: str) -> None:
             _require(torch.isfinite, column, f"{what}: values must be finite", remedy, rows_of)
         return
     if column.is_floating_point():
-        remedy = f"Encode it as ids from 0, or use DenseFeature('{feature.name}')."
+        remedy = f"Encode it as ids from 0, or use DenseFeature('{feature.name}'). Give missing values an id of their own."
         _require(lambda v: (v == v.floor()) & v.isfinite(), column, f"{what}: ids must be whole numbers", remedy, rows_of)
         if feature.vocab_size > _FLOAT32_WHOLE and column.dtype == torch.float32:
             remedy = "Pass the column as integers: larger ids may have been rounded."
@@ -174,5 +175,12 @@ def _require(test: Callable[[Tensor], Tensor], values: Tensor, must: str, remedy
     first = int(valid.flatten().logical_not().nonzero()[0])
     row = first // max(values[0].numel(), 1)
     value = values.flatten()[first].item()
-    shown = str(int(value)) if float(value).is_integer() else f"{value:.7g}"
+    shown = _shown(float(value))
     raise ValueError(f"{must}; got {shown} at row {row}{' of ' + rows_of if rows_of else ''}. {remedy}")
+
+
+def _shown(value: float) -> str:
+    """A value in words: a NaN is what a missing value has become."""
+    if math.isnan(value):
+        return "a missing value (NaN)"
+    return str(int(value)) if value.is_integer() else f"{value:.7g}"

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from torch_rechub.basic.metric.base import Metric, clone_columns, suggest_name
-from torch_rechub.basic.metric.pairs import check_rows, group_areas
+from torch_rechub.basic.metric.pairs import check_groups, check_rows, group_areas
 from torch_rechub.types import Features
 
 __all__ = ["GAUC"]
@@ -59,6 +59,7 @@ class GAUC(Metric):
         if not rows:
             return self.undefined("there are no rows")
         check_rows(self.name, rows["y_true"], rows["y_pred"], rows.get("weight"))
+        check_groups(rows["group"], f"GAUC: column '{self.group}'")
         if np.isnan(rows["y_pred"]).any():
             return self.undefined("a score is NaN")
         return self.average(*group_areas(rows["y_true"], rows["y_pred"], rows.get("weight"), rows["group"]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["check_rows", "group_areas"]
+__all__ = ["check_groups", "check_rows", "group_areas"]
 
 
 def check_rows(name: str, y_true: np.ndarray, y_pred: np.ndarray, weight: np.ndarray | None) -> None:
@@ -27,6 +27,23 @@ def check_rows(name: str, y_true: np.ndarray, y_pred: np.ndarray, weight: np.nda
         )
     if weight is not None and not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(f"{name}: weights must be finite and >= 0; got {weight[~(np.isfinite(weight) & (weight >= 0))][0]}.")
+
+
+def check_groups(group: np.ndarray, what: str) -> None:
+    """Refuse groups that are missing, fractions, or float32 numbers beyond 2**24, where neighbours have been rounded into one.
+
+    Raises:
+        ValueError: naming the first such row.
+    """
+    if group.dtype.kind != "f":
+        return
+    limit = 2.0**24 if group.dtype.itemsize <= 4 else 2.0**53
+    invalid = ~((group == np.floor(group)) & (np.abs(group) <= limit))
+    if invalid.any():
+        row = int(np.flatnonzero(invalid)[0])
+        value = "a missing value (NaN)" if np.isnan(group[row]) else f"{group[row]:.12g}"
+        must = f"groups in a {group.dtype} column must be whole numbers up to {limit:.0f}"
+        raise ValueError(f"{what}: {must}; got {value} at row {row}. Give integers.")
 
 
 def group_areas(
@@ -66,13 +83,33 @@ def _areas(positives: np.ndarray, negatives: np.ndarray, group_starts: np.ndarra
     Both the correctly ordered pairs and all pairs are counted twice, so that a tie, which counts half, adds an integer.
     """
     n_run = np.diff(group_starts, append=len(negatives))  # runs of each group
-    lower = np.cumsum(negatives) - negatives
-    lower = lower - np.repeat(lower[group_starts], n_run)  # negatives of the same group with a lower score
+    lower = _sums_before(negatives, group_starts, n_run)  # negatives of the same group with a lower score
     correct_pairs = np.add.reduceat(positives * (2 * lower + negatives), group_starts)
     n_positive, n_negative = np.add.reduceat(positives, group_starts), np.add.reduceat(negatives, group_starts)
     all_pairs = 2 * n_positive * n_negative
     areas = np.divide(correct_pairs, all_pairs, out=np.full(len(group_starts), np.nan), where=all_pairs > 0)
     return np.clip(areas, 0.0, 1.0), n_positive + n_negative
+
+
+def _sums_before(values: np.ndarray, group_starts: np.ndarray, n_run: np.ndarray) -> np.ndarray:
+    """For each run, the sum of the values of the runs before it in its group.
+
+    Integers are added exactly by one cumulative sum of all groups. With row weights such a sum would lose the digits of a group that
+    follows larger ones, so every group is summed by itself: the sums of 1, 2, 4, ... runs are joined (Hillis & Steele, *Data Parallel
+    Algorithms*, CACM 1986), for all groups at once.
+    """
+    if values.dtype.kind != "f":
+        before = np.cumsum(values) - values
+        return before - np.repeat(before[group_starts], n_run)
+    place = np.arange(len(values)) - np.repeat(group_starts, n_run)  # of each run within its group
+    before = np.zeros_like(values)
+    before[1:] = np.where(place[1:] > 0, values[:-1], 0.0)
+    distance = 1
+    while distance < n_run.max():
+        has_earlier = np.flatnonzero(place >= distance)
+        before[has_earlier] = before[has_earlier] + before[has_earlier - distance]
+        distance *= 2
+    return before
 
 
 def _run_starts(values: np.ndarray | None, n_row: int) -> np.ndarray:
