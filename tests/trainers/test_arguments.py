@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ def test_the_defaults_are_the_documented_ones():
     assert trainer.optimizer.param_groups[0]["lr"] == 1e-3
     assert trainer.optimizer.param_groups[0]["weight_decay"] == 0
     assert isinstance(trainer.optimizer, torch.optim.Optimizer)
-    assert (trainer.early_stopper.patience, trainer.n_epoch, trainer.model_path) == (10, 10, "./")
+    assert (trainer.early_stopper.patience, trainer.n_epoch, trainer.model_path) == (10, 10, f"{Path.cwd()}/")
 
 
 def test_built_in_callbacks_follow_those_of_the_user():

@@ -15,6 +15,7 @@ import numpy as np
 
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.datasets.columns import Split, describe_columns
+from torch_rechub.storage import expand
 from torch_rechub.types import FilePath
 
 __all__ = ["Frappe", "load_frappe"]
@@ -66,13 +67,14 @@ def load_frappe(folder: FilePath) -> Frappe:
         FileNotFoundError: when one of the three files is missing.
         ValueError: when a file has other columns, or values that are not integers.
     """
-    missing = [name for name in FILES if not (Path(folder) / name).is_file()]
+    folder = expand(folder, "folder")
+    missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"load_frappe: {folder} must hold {', '.join(FILES)}, each with the columns {','.join((LABEL, *COLUMNS))}; "
             f"there is no {', '.join(missing)}. Frappe may not be redistributed: download it from the publisher of the split."
         )
-    tables = [_read(Path(folder) / name) for name in FILES]
+    tables = [_read(folder / name) for name in FILES]
     vocabularies = {name: np.concatenate([[-1], np.unique(tables[0][:, 1 + index])]) for index, name in enumerate(COLUMNS)}
     train, val, test = (_encode(table, vocabularies) for table in tables)
     return Frappe(train, val, test, vocabularies)

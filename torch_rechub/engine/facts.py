@@ -15,7 +15,7 @@ from torch_rechub.engine.extra_state import plain_model
 from torch_rechub.engine.inputs import features_of
 from torch_rechub.kernels import kernels_for
 from torch_rechub.report import Ending, environment, report_page
-from torch_rechub.storage import make_folder, write_text
+from torch_rechub.storage import expand, make_folder, write_text
 from torch_rechub.types import FilePath
 
 __all__ = ["ending_of", "settings_of", "write_report"]
@@ -34,9 +34,10 @@ def write_report(trainer: Any, path: FilePath, test: Iterable[Any] | None = None
         "Accepted when resuming": {f"{i}": sentence for i, sentence in enumerate(trainer.state.accepted, 1)},
         "Environment": _environment(trainer.device),
     }
-    make_folder(Path(path).parent)
-    write_text(path, report_page(trainer.history, title, ending_of(trainer), sections))
-    return Path(path)
+    target = expand(path)
+    make_folder(target.parent, "path")
+    write_text(target, report_page(trainer.history, title, ending_of(trainer), sections))
+    return target
 
 
 def ending_of(trainer: Any) -> Ending:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from torch_rechub.types import FilePath
 
-__all__ = ["absolute", "expand", "expand_address"]
+__all__ = ["absolute", "absolute_as_given", "expand", "expand_address"]
 
 #: The beginning of an address that is followed by a path of this machine.
 LOCAL_SCHEME = re.compile(r"(?:[a-z+]+:///|file:(?://)?)(?=~)")
 
 
-def expand(path: FilePath) -> Path:
+def expand(path: FilePath, argument: str = "A path") -> Path:
     """A path with ``~`` and ``~user`` replaced by the home folder; every function that takes a path begins with it.
+
+    Args:
+        path: as the user wrote it.
+        argument: its name, for errors.
 
     Raises:
         TypeError: when it is neither a string nor a path.
@@ -25,20 +29,28 @@ def expand(path: FilePath) -> Path:
         >>> expand("saved/model.pth").as_posix()
         'saved/model.pth'
     """
-    text = path if isinstance(path, str) else os.fspath(path)
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"A path must be a str or an os.PathLike of str; got {path!r}.")
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(text, str):
+        raise TypeError(f"{argument} must be a str or an os.PathLike of str; got {path!r}.")
     if "\0" in text:
-        raise ValueError(f"A path must not hold a null character; got {text!r}.")
+        raise ValueError(f"{argument} must not hold a null character; got {text!r}.")
     expanded = os.path.expanduser(text)
     if re.match(r"~(?:$|[/\\])", expanded):
         raise ValueError(f"There is no home folder for '~' in the path {text!r}. Set the variable HOME, or give an absolute path.")
     return Path(expanded)
 
 
-def absolute(path: FilePath) -> Path:
+def absolute(path: FilePath, argument: str = "A path") -> Path:
     """An expanded path from the root, so that it stays the same where the working folder changes later. Links are not followed."""
-    return Path(os.path.abspath(expand(path)))
+    return Path(os.path.abspath(expand(path, argument)))
+
+
+def absolute_as_given(path: FilePath, argument: str = "A path") -> FilePath:
+    """The same in the form that was given: text stays text, with the slash at its end, to which a script may add a file's name."""
+    place = absolute(path, argument)
+    if not isinstance(path, str):
+        return place
+    return str(place) if not path.endswith(("/", os.sep)) or place == place.parent else f"{place}{os.sep}"
 
 
 def expand_address(address: FilePath) -> str:

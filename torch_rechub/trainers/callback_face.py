@@ -23,6 +23,7 @@ from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Scoring
 from torch_rechub.optim import clip_grad_norm_, clip_grad_value_
+from torch_rechub.storage import absolute_as_given
 from torch_rechub.types import FilePath
 
 __all__ = ["CallbackFace"]
@@ -37,7 +38,6 @@ class CallbackFace:
     accumulate: int
     clip_norm: float | None
     device: torch.device
-    model_path: FilePath | None
     loss_mode: bool
     ranks: Ranks
     scoring: Scoring
@@ -45,6 +45,7 @@ class CallbackFace:
     _optimizer: torch.optim.Optimizer
     _callbacks: CallbackList
     _run: Run
+    _model_path: FilePath | None
 
     @property
     def objective(self) -> Objective:
@@ -129,6 +130,15 @@ class CallbackFace:
     def total_steps(self) -> int | None:
         """Optimizer steps of the whole run; None where the training loader has no length."""
         return self._run.total_steps
+
+    @property
+    def model_path(self) -> FilePath | None:
+        """The folder of ``model.pth``, as an absolute path; None where nothing is written. Another one may be assigned before ``fit``."""
+        return self._model_path
+
+    @model_path.setter
+    def model_path(self, path: FilePath | None) -> None:
+        self._model_path = None if path is None else absolute_as_given(path, "model_path")
 
     @property
     def output_folder(self) -> FilePath | None:

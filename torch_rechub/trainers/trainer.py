@@ -59,7 +59,8 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         device: "cpu", "cuda:0", ...; "auto" is the best that is available.
         gpus: kept for users of the existing package; at most one entry.
         loss_mode: False where the model returns ``(prediction, extra loss)``.
-        model_path: the folder of ``model.pth``, created before training; None writes nothing.
+        model_path: the folder of ``model.pth``, created before training; a relative path is below the present working folder; None writes
+            nothing.
         model_logger: one logger or a list, see :mod:`torch_rechub.basic.tracking`.
         metrics: what a validation measures: names, classes or instances of :mod:`torch_rechub.basic.metric`; a mapping of task to such a
             list; or a scorer, such as :class:`~torch_rechub.engine.CatalogueScorer`.

@@ -7,12 +7,12 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.storage import absolute
 from torch_rechub.types import FilePath
 
 __all__ = ["GracefulStop"]
@@ -36,7 +36,7 @@ class GracefulStop(Callback):
     part_of_run = False
 
     def __init__(self, notice_file: FilePath | None = None) -> None:
-        self.notice_file = None if notice_file is None else Path(notice_file)
+        self.notice_file = None if notice_file is None else absolute(notice_file, "notice_file")
         self._handlers: dict[int, Any] = {}
         self._signal: int | None = None
         self._next_test = 0.0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_rechub.report import Ending, Records, decisions_table, draw_history, environment, escape, readable_text, report_page
-from torch_rechub.storage import make_folder, write_figure, write_text
+from torch_rechub.storage import expand, make_folder, write_figure, write_text
 from torch_rechub.types import FilePath
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class History(Records):
     def report(self, path: FilePath) -> None:
         """Write one HTML file with curves and decisions; ``trainer.report(path)`` has the settings and the ending as well."""
         ending = Ending("stopped" if self.stop_reason else "finished", self.stop_reason or "no reason to stop is recorded")
-        make_folder(Path(path).parent)
+        make_folder(expand(path).parent, "path")
         write_text(path, report_page(self, "Training run", ending, {"Environment": environment()}))
 
     def _repr_html_(self) -> str:

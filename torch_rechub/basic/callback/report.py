@@ -8,6 +8,7 @@ from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.storage import absolute, expand, make_folder, refuse_obstacle
 from torch_rechub.types import FilePath
 
 __all__ = ["Report"]
@@ -24,7 +25,7 @@ class Report(Callback):
         test: a loader that the best weights are measured on, for the page; None leaves the test metrics out.
 
     Raises:
-        OSError: naming the file that cannot be written.
+        OSError: naming the file that cannot be written, or before the first step what is in its place.
 
     Example:
         >>> Report("reports/first.html")
@@ -35,10 +36,17 @@ class Report(Callback):
     every_rank = False
 
     def __init__(self, path: FilePath = "report.html", test: Iterable[Any] | None = None) -> None:
-        self.path, self.test = Path(path), test
+        self.path, self.test = expand(path, "Report's path"), test
+        self._folder = Path()
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        self._folder = absolute(trainer.model_path or ".")  # a callback may change the working folder
+        target = self._folder / self.path
+        make_folder(target.parent, "path")
+        refuse_obstacle(target)
 
     def on_fit_end(self, trainer: Training) -> None:
-        trainer.report(Path(trainer.model_path or ".") / self.path, self.test)
+        trainer.report(self._folder / self.path, self.test)
 
     def __repr__(self) -> str:
         return f"Report({str(self.path)!r})"

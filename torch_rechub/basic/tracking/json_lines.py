@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, plain
-from torch_rechub.storage import append_line, make_folder
+from torch_rechub.storage import absolute, append_line, make_folder, refuse_obstacle
 from torch_rechub.types import FilePath
 
 __all__ = ["JsonLinesLogger"]
@@ -34,8 +33,9 @@ class JsonLinesLogger(BaseLogger):
     """
 
     def __init__(self, path: FilePath) -> None:
-        self.path = Path(path)
-        make_folder(self.path.parent)
+        self.path = absolute(path, "JsonLinesLogger's path")
+        make_folder(self.path.parent, "path")
+        refuse_obstacle(self.path)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         self._write({"step": step, **metrics})

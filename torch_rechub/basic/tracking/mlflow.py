@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, Steps, numbers, plain, require
+from torch_rechub.storage import expand_address
 
 __all__ = ["MLflowLogger"]
 
@@ -42,7 +43,9 @@ class MLflowLogger(BaseLogger):
         run_id: str | None = None,
     ) -> None:
         self._entities: Any = require("mlflow.entities", "MLflowLogger", "mlflow")
-        self.client: Any = require("mlflow.tracking", "MLflowLogger", "mlflow").MlflowClient(tracking_uri)
+        self.client: Any = require("mlflow.tracking", "MLflowLogger", "mlflow").MlflowClient(
+            None if tracking_uri is None else expand_address(tracking_uri)
+        )
         self.run_id: str = run_id or self._new_run(experiment_name, run_name, tags)
         self._steps = Steps()
         self._finished = False

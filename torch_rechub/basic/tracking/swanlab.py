@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, numbers, plain, require
+from torch_rechub.storage import expand_address
 
 __all__ = ["SwanLabLogger"]
 
@@ -30,9 +31,10 @@ class SwanLabLogger(BaseLogger):
         logdir: str | None = None,
         **kwargs: Any,
     ) -> None:
+        folder = None if logdir is None else expand_address(logdir)
         library = require("swanlab", "SwanLabLogger", "swanlab")
         self.run: Any = library.init(
-            project=project, experiment_name=experiment_name, description=description, config=config, logdir=logdir, **kwargs
+            project=project, experiment_name=experiment_name, description=description, config=config, logdir=folder, **kwargs
         )
         self._finished = False
 

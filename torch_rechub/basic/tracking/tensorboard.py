@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, Steps, numbers, require
+from torch_rechub.storage import expand_address
 from torch_rechub.types import FilePath
 
 __all__ = ["TensorBoardLogger", "TensorBoardXLogger"]
@@ -50,7 +51,7 @@ class TensorBoardLogger(_EventFileLogger):
 
     def __init__(self, log_dir: FilePath | None = None, comment: str = "", **kwargs: Any) -> None:
         library = require("torch.utils.tensorboard", "TensorBoardLogger", "tensorboard")
-        writer = library.SummaryWriter(log_dir=log_dir, comment=comment, **kwargs)
+        writer = library.SummaryWriter(log_dir=None if log_dir is None else expand_address(log_dir), comment=comment, **kwargs)
         super().__init__(writer, writer.log_dir)
 
 
@@ -63,7 +64,7 @@ class TensorBoardXLogger(_EventFileLogger):
 
     def __init__(self, log_dir: FilePath, comment: str = "", **kwargs: Any) -> None:
         library = require("tensorboardX", "TensorBoardXLogger", "tensorboardx")
-        super().__init__(library.SummaryWriter(log_dir=str(log_dir), comment=comment, **kwargs), log_dir)
+        super().__init__(library.SummaryWriter(log_dir=expand_address(log_dir), comment=comment, **kwargs), log_dir)
 
 
 def _cell(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, plain, require
+from torch_rechub.storage import expand_address
 
 __all__ = ["WandbLogger"]
 
@@ -29,8 +30,9 @@ class WandbLogger(BaseLogger):
         dir: str | None = None,
         **kwargs: Any,
     ) -> None:
+        folder = None if dir is None else expand_address(dir)
         library = require("wandb", "WandbLogger", "wandb")
-        self.run: Any = library.init(project=project, name=name, config=config, tags=tags, notes=notes, dir=dir, **kwargs)
+        self.run: Any = library.init(project=project, name=name, config=config, tags=tags, notes=notes, dir=folder, **kwargs)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         self.run.log(metrics, step=step)
