@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.protocol import length_of
 from torch_rechub.data.random_state import get_random_state, set_random_state
-from torch_rechub.storage import tensor_digest
+from torch_rechub.storage import check_shape, tensor_digest
 from torch_rechub.torch_private import has_live_workers, shutdown_of
 
 __all__ = ["ForeignLoader"]
@@ -114,6 +114,7 @@ class ForeignLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
+        check_shape(state, {"epoch_state": (None, dict), "generators": [Tensor]})
         self._epoch_state = state["epoch_state"]
         self._resumes = self._epoch_state is not None
         for generator, saved in zip(_generators(self.loader), state["generators"], strict=False):

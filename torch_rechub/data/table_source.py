@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.loader import TableLoader
 from torch_rechub.data.validation import check_table
-from torch_rechub.storage import tensor_digest
+from torch_rechub.storage import NATURAL, check_shape, tensor_digest
 
 __all__ = ["TableSource"]
 
@@ -86,6 +86,7 @@ class TableSource:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the position, and the saved seed where the present one was drawn, not chosen."""
+        check_shape(state, {"seed": int, "epoch": NATURAL, "batch": NATURAL})
         if self.loader.seed_is_drawn:
             self.loader.seed = state["seed"]
         self.loader.set_epoch(state["epoch"], state["batch"])

@@ -18,17 +18,13 @@ from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_pati
 from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
 from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
 from torch_rechub.engine.optimizers import detach_tables
-from torch_rechub.storage import NATURAL, REAL, UnexpectedContentError, check_shape
-from torch_rechub.storage.reading import Rule
+from torch_rechub.storage import NATURAL, NUMBERS, PLAIN, REAL, TENSORS, UnexpectedContentError, check_shape
 from torch_rechub.torch_private import mark_as_stepped
 
 __all__ = ["load_state", "rank_state", "state_of"]
 
 logger = logging.getLogger(__name__)
 
-TENSORS = Rule("a dict of tensors", lambda value: _is_dict_of(value, lambda item: isinstance(item, Tensor)))
-NUMBERS = Rule("a dict of numbers", lambda value: _is_dict_of(value, REAL.holds))
-RECORD = Rule("a dict of plain values", lambda value: _is_dict_of(value, _is_plain))
 #: The facts of the state that a resumed run continues from.
 POSITION: dict[str, Any] = {
     **{"epoch": NATURAL, "in_epoch": bool, "batch": NATURAL, "step": NATURAL, "epoch_step": NATURAL, "epoch_done": bool, "rows": NATURAL},
@@ -38,7 +34,7 @@ OF_A_RANK = {"random": dict, "loader": dict}
 STATE: dict[str, Any] = {
     **{"identity": dict, "position": POSITION, "first_epoch": NATURAL, "n_begun": NATURAL, "seconds": REAL},
     **{"parameters": TENSORS, "buffers": TENSORS, "extra_state": dict, "optimizer": {"state": dict, "param_groups": [dict]}},
-    **{"callbacks": dict, "history": [RECORD], "stop_reason": (None, str), "mean_loss": {"sums": TENSORS, "epoch": TENSORS}},
+    **{"callbacks": dict, "history": [PLAIN], "stop_reason": (None, str), "mean_loss": {"sums": TENSORS, "epoch": TENSORS}},
     **{**OF_A_RANK, "validation_requested": bool, "rank_states": [OF_A_RANK]},
 }
 
@@ -192,7 +188,8 @@ def _unexpected(part: str) -> Generator[None, None, None]:
     try:
         yield
     except Exception as error:
-        raise UnexpectedContentError(f"{part} cannot be used: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, UnexpectedContentError) else f"{type(error).__name__}: "
+        raise UnexpectedContentError(f"{part} cannot be used: {kind}{error}") from error
 
 
 def _tensors(run: Any) -> dict[str, Tensor]:
@@ -204,11 +201,3 @@ def _tensors(run: Any) -> dict[str, Tensor]:
 def _copy_tensors(run: Any, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in _tensors(run).items():
         tensor.copy_(tensors[name])
-
-
-def _is_dict_of(value: Any, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) and holds(item) for key, item in value.items())
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | list | dict)

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import threading
 import time
 from typing import Any
@@ -182,9 +183,13 @@ class FolderLock(_Lock):
 
     def _open(self) -> int:
         try:
-            return retry(os.open, self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            descriptor = retry(os.open, self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
             raise OSError(error.errno, f"cannot be locked: {error.strerror}. Remove what is there", str(self.path)) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EEXIST, "cannot be locked: it is no regular file. Remove what is there", str(self.path))
+        return descriptor
 
     def _is_at_path(self, descriptor: int) -> bool:
         try:

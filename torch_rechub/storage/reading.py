@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from torch import Tensor
+
 __all__ = [
     "FINITE",
     "MAX_DEPTH",
     "MAX_JSON",
     "NATURAL",
+    "NUMBERS",
+    "PLAIN",
     "REAL",
     "Rule",
+    "TENSORS",
     "UnexpectedContentError",
     "check_depth",
     "check_shape",
@@ -30,6 +35,7 @@ __all__ = [
 MAX_DEPTH = 100  #: levels of nested lists and dicts; files of ours have about ten
 MAX_JSON = 1 << 30  #: bytes
 
+PLAIN_TYPES = (bool, int, float, str, list, dict)
 Shape: TypeAlias = Any  #: see check_shape
 
 
@@ -53,6 +59,15 @@ def _is_real(value: Any) -> bool:
 NATURAL = Rule("a whole number >= 0", lambda value: _is_real(value) and isinstance(value, int) and value >= 0)
 REAL = Rule("a number", _is_real)
 FINITE = Rule("a finite number", lambda value: _is_real(value) and (isinstance(value, int) or math.isfinite(value)))
+
+
+def _is_dict_of(value: Any, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) and holds(item) for key, item in value.items())
+
+
+TENSORS = Rule("a dict of tensors", lambda value: _is_dict_of(value, lambda item: isinstance(item, Tensor)))
+NUMBERS = Rule("a dict of numbers", lambda value: _is_dict_of(value, _is_real))
+PLAIN = Rule("a dict of plain values", lambda value: _is_dict_of(value, lambda item: item is None or isinstance(item, PLAIN_TYPES)))
 
 
 class UnexpectedContentError(ValueError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -116,9 +116,7 @@ class SaveFolder:
         expected = self.manifest(name)["files"]
         for file in (TENSORS, STATE):
             try:
-                size = regular_size(folder / file)
-                if file == STATE and size > MAX_JSON:
-                    raise DamagedSaveError(f"{folder / file} is damaged: it has more than {MAX_JSON} bytes.")
+                _refuse_odd_file(folder / file)
                 actual = digest(folder / file)
             except OSError as error:
                 raise DamagedSaveError(f"{folder / file} cannot be read: {error.strerror}.") from error
@@ -200,6 +198,19 @@ class SaveFolder:
             return self.manifest(name).get("run") == run
         except DamagedSaveError:
             return False
+
+
+def _refuse_odd_file(path: Path) -> None:
+    """Refuse what this library does not write, before all of it is read: no regular file, or one whose size cannot be right."""
+    size = regular_size(path)
+    if path.name == STATE and size > MAX_JSON:
+        raise DamagedSaveError(f"{path} is damaged: it has more than {MAX_JSON} bytes.")
+    try:
+        if path.name == TENSORS:
+            with safe_open(path, framework="pt"):  # compares the size with the tensors that the header lists
+                pass
+    except SafetensorError as error:
+        raise DamagedSaveError(f"{path} is damaged: {error}.") from error
 
 
 def _name(number: int) -> str:

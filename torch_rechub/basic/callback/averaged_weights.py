@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.layers.parameters import table_weights
+from torch_rechub.storage import NATURAL, TENSORS, check_shape
 from torch_rechub.torch_private import foreach_lerp_
 
 __all__ = ["AveragedWeights"]
@@ -114,5 +115,6 @@ class AveragedWeights(Callback):
         return {"step": self.step, "tables_at": self.tables_at, "averages": dict(self.averages)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_shape(state, {"step": NATURAL, "tables_at": NATURAL, "averages": TENSORS})
         self.step, self.tables_at, self._dense = state["step"], state["tables_at"], None
         self.averages = {name: average.clone() for name, average in state["averages"].items()}

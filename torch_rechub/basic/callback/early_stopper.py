@@ -23,8 +23,15 @@ from torch_rechub.basic.callback.early_stopping import (
 from torch_rechub.basic.callback.early_stopping.numbers import finite, number, whole_number
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.storage import NATURAL, REAL, TENSORS, check_shape
 
 __all__ = ["Decision", "EarlyStopper"]
+
+#: The saved state; what was learned from the validations is in ``Meaningful``.
+SAVED = {
+    **{"best_weights": (None, dict), "best_extra_weights": TENSORS, "reason": (None, str), "sentence": (None, str), "mode": str},
+    **{"decisions": [{"value": REAL, "is_best": bool, "counted": bool, "trial_counter": NATURAL, "reason": str}]},
+}
 
 
 class EarlyStopper(Callback):
@@ -250,6 +257,7 @@ class EarlyStopper(Callback):
         return {**best, **stop, **last, **self.meaningful.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_shape(state, SAVED)
         self.best_weights, self.best_extra_weights = state["best_weights"], state["best_extra_weights"]
         self.reason = None if state["reason"] is None else StopReason(state["reason"])
         self.sentence = state["sentence"]

@@ -10,6 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.storage import NATURAL, REAL, check_shape
 
 __all__ = ["Interval", "LearningRate"]
 
@@ -213,6 +214,7 @@ class LearningRate(Callback):
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         if state and not self.parts:
+            check_shape(state, {"scheduler": dict, "warmed": NATURAL, "targets": [REAL], "n_reduced": NATURAL})
             self.scheduler.load_state_dict(state["scheduler"])
             self._warmed, self._targets, self._n_reduced = state["warmed"], list(state["targets"]), state["n_reduced"]
 

@@ -15,13 +15,18 @@ from torch import Tensor
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
-from torch_rechub.storage.files import make_folder, write_file
+from torch_rechub.storage import NATURAL, check_shape, make_folder, write_file
 from torch_rechub.torch_private import foreach_norm, sparse_values
 
 __all__ = ["NonFiniteGuard"]
 
 logger = logging.getLogger(__name__)
 Action = Literal["skip", "rollback", "stop"]
+
+SAVED = {
+    **{"count": NATURAL, "last_bad": NATURAL, "in_a_row": NATURAL},
+    **{"pending": (None, list), "to_roll_back": bool, "copy_due": bool, "good": dict},
+}
 
 
 class NonFiniteGuard(Callback):
@@ -180,6 +185,7 @@ class NonFiniteGuard(Callback):
         return {**numbers, "to_roll_back": self._to_roll_back, "copy_due": self._copy_due, "good": self._good}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_shape(state, SAVED)
         self.count, self._last_bad, self._in_a_row = state["count"], state["last_bad"], state["in_a_row"]
         self._to_roll_back, self._copy_due, self._good = state["to_roll_back"], state["copy_due"], state["good"]
         pending = state["pending"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.storage import REAL, check_shape
 
 __all__ = ["TimeLimit"]
 
@@ -78,6 +79,7 @@ class TimeLimit(Callback):
         return {"seconds": self._used, "longest_validation": self._longest_validation, "longest_save": self._longest_save}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        check_shape(state, {"seconds": REAL, "longest_validation": REAL, "longest_save": REAL})
         self._earlier = self._used = state["seconds"]
         self._longest_validation, self._longest_save = state["longest_validation"], state["longest_save"]
         self._began = time.monotonic()

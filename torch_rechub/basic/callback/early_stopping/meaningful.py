@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch_rechub.basic.callback.early_stopping.patience import Patience, Position
 from torch_rechub.basic.callback.early_stopping.reason import StopReason
 from torch_rechub.basic.callback.early_stopping.significance import Significance
+from torch_rechub.storage import NATURAL, REAL, check_shape
 
 __all__ = ["Meaningful"]
 
@@ -102,6 +103,7 @@ class Meaningful:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
+        check_shape(state, {"reference": (None, REAL), "trial_counter": NATURAL, "since": [REAL], "rows": (None, dict)})
         self.reference, self.trial_counter, self.since = state["reference"], state["trial_counter"], Position(*state["since"])
         if self.significance is not None:
             self.significance.set_reference(state["rows"])
