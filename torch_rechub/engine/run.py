@@ -82,10 +82,12 @@ class Run:
         }
 
     def fail(self, error: BaseException) -> None:
-        """Note what ended the run before its time; a pause is no failure."""
+        """Note what ended the run before its time, and tell the callbacks; a pause is no failure."""
         self.state.exception = error
         if not isinstance(error, Paused):
             self.state.failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+        with self._first_error_is_raised():
+            self.trainer.callbacks.call_all("on_exception")
 
     def loop(self) -> None:
         """Train until the last epoch is done or a stop was requested."""
@@ -240,19 +242,33 @@ class Run:
 
     def end(self) -> None:
         """Restore the weights with which the run ends, call ``on_fit_end``, and release what only training needs."""
-        callbacks = self.trainer.callbacks
         try:
-            try:
-                callbacks.call_all("restore")
-            finally:
-                if self.requests.current.pause is not None:
-                    self.state.paused = True
-                    self.history.stop(self.requests.current.pause)
-                callbacks.call_all("on_fit_end")
+            with self._first_error_is_raised():
+                self._restore()
         finally:
             detach_tables(self.optimizer)
             self.trainer.objective.eval()
             self.close()
+
+    def _restore(self) -> None:
+        callbacks = self.trainer.callbacks
+        try:
+            callbacks.call_all("restore")
+        finally:
+            if self.requests.current.pause is not None:
+                self.state.paused = True
+                self.history.stop(self.requests.current.pause)
+            callbacks.call_all("on_fit_end")
+
+    @contextmanager
+    def _first_error_is_raised(self) -> Generator[None, None, None]:
+        """An error within is logged only where another one has ended the run: a full disk is reported once, and by its first error."""
+        try:
+            yield
+        except Exception as error:
+            if self.state.failure is None:
+                raise
+            logger.error("after the error that ended the run: %s: %s", type(error).__name__, error)
 
     def close(self) -> None:
         """Keep of the run its state and history only."""

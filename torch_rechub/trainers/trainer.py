@@ -201,11 +201,9 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
                 run.loop()
             except Paused as pause:
                 run.fail(pause.with_traceback(None))  # whose frames refer to the loader
-                self._callbacks.call_all("on_exception")
                 run.save()
             except BaseException as error:
                 run.fail(error)
-                self._callbacks.call_all("on_exception")
                 raise
             finally:
                 self._end(run)

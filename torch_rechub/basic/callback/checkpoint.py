@@ -158,10 +158,6 @@ class Checkpoint(Callback):
             best = trainer.history.best
             if trainer.state.step and not (best is not None and self._best_on_disk == best["step"] and self._is_as_written()):
                 self._write_best(trainer)
-        except OSError as error:
-            if trainer.state.exception is None:
-                raise
-            logger.error("the best weights are in the model, and could not be written: %s", error)  # what ended the run is raised
         finally:
             self._copies = None
             if self.background is not None:
