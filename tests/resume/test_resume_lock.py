@@ -17,7 +17,7 @@ import torch
 import zoo
 from resuming import InterruptAt, Interrupted, Recipe
 
-from torch_rechub.basic.callback import Callback, Checkpoint
+from torch_rechub.basic.callback import Callback, Checkpoint, Report
 from torch_rechub.storage import SaveFolder
 from torch_rechub.storage.lock import FolderInUseError, FolderLock
 
@@ -51,8 +51,9 @@ def test_a_second_live_run_is_refused_and_a_dead_one_does_not_count(tmp_path):
     pid = forked(FolderLock(tmp_path / "resume").acquire)
     try:
         with pytest.raises(FolderInUseError, match=rf"resume is in use by another live run: process {pid} on .*another model_path"):
-            RECIPE.start(tmp_path, "auto")
-        assert not (tmp_path / "model.pth").exists()
+            RECIPE.start(tmp_path, "auto", Report())
+        assert [entry.name for entry in tmp_path.iterdir()] == ["resume"]
+        assert [entry.name for entry in (tmp_path / "resume").iterdir()] == ["lock"]
     finally:
         kill(pid)
     assert (tmp_path / "resume" / "lock").exists()

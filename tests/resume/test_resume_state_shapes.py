@@ -50,9 +50,9 @@ CHANGES = {
     "a record is a list": (put(["history", 0], []), "history"),
     "no history": (put(["history"], ...), "history"),
     "callbacks are null": (put(["callbacks"], None), "callbacks"),
-    "a callback too few": (lambda state: state["callbacks"].pop(), "callbacks"),
-    "a callback's state is a list": (put(["callbacks", 0], []), "callbacks"),
-    "a callback's state is empty": (put(["callbacks", 0], {}), "the state of"),
+    "a callback too few": (lambda state: state["callbacks"].popitem(), "callbacks"),
+    "a callback's state is a list": (put(["callbacks", "EarlyStopper"], []), "callbacks"),
+    "a callback's state is empty": (put(["callbacks", "EarlyStopper"], {}), "the state of EarlyStopper"),
     "best weights are text": (lambda state: _stopper(state).update(best_weights="none"), "best_weights"),
     "the trial counter is text": (lambda state: _stopper(state).update(trial_counter="2"), "trial_counter"),
     "the loader is at a text": (put(["loader", "batch"], "2"), "loader"),
@@ -79,7 +79,7 @@ TEXTS |= {"an unknown tag": '{"$": "code", "of": []}', "bytes": "\ufeff{}", "a t
 
 
 def _stopper(state):
-    return next(each for each in state["callbacks"] if "trial_counter" in each)
+    return state["callbacks"]["EarlyStopper"]
 
 
 def _swap(parameters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Generator
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLock | None, None, None]:
     """Keep other live runs out of the folder of the saves; warn of one that writes only its best weights beside ours.
 
+    Folders that are created here, and are empty at the end since the run could not begin, are removed.
+
     Args:
         model_path: the folder; None where nothing is written.
         saves: whether this run writes saves to resume from.
@@ -31,7 +34,9 @@ def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLoc
     if model_path is None:
         yield None
         return
-    folder = make_folder(model_path)
+    folder = expand(model_path)
+    new = [place for place in (folder / "best", folder / "resume", folder, *folder.parents) if not place.exists()]
+    make_folder(folder)
     lock, mark = FolderLock(folder / "resume"), FolderMark(folder)
     try:
         if saves:
@@ -46,6 +51,10 @@ def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLoc
     finally:
         mark.release()
         lock.release()
+        with contextlib.suppress(OSError):  # not empty
+            for place in new:
+                if place.exists():
+                    place.rmdir()
 
 
 def find_save(resume: Any, model_path: FilePath | None, use: Callable[[Any], None] | None = None) -> Any:

@@ -93,7 +93,8 @@ def load_state(run: Any, saved: Any, accept: Sequence[str] = ()) -> None:
         run.requests.current.validation = saved["validation_requested"]
         changes.apply(run.trainer)
         run.state.accepted = [*run.state.accepted, *in_words(accepted, run.state.step)]
-        review_patience(run, saved["callbacks"])
+        with _unexpected("the patience of the saved run"):
+            review_patience(run, saved["callbacks"])
 
 
 def _apply(run: Any, saved: Mapping[str, Any]) -> None:

@@ -195,8 +195,8 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         run = self._begin(train, val, resume)
         with ExitStack() as held:  # until the last file is written
             try:
-                self._callbacks.begin()
                 run.lock = held.enter_context(lock_folder(self.output_folder, self.writes_saves))
+                self._callbacks.begin()
                 self._load(run, resume, accept)
                 run.loop()
             except Paused as pause:

@@ -29,7 +29,7 @@ __all__ = ["Decision", "EarlyStopper"]
 
 #: The saved state; what was learned from the validations is in ``Meaningful``.
 SAVED = {
-    **{"best_weights": (None, dict), "best_extra_weights": TENSORS, "reason": (None, str), "sentence": (None, str), "mode": str},
+    **{"best_weights": (None, dict), "best_extra_weights": TENSORS, "reason": (None, str), "sentence": (None, str)},
     **{"decisions": [{"value": REAL, "is_best": bool, "counted": bool, "trial_counter": NATURAL, "reason": str}]},
 }
 
