@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.torture.victim import KINDS, Window, digest_of, slow_disk, train
-from torch_rechub.storage.saves import SaveFolder
+from torch_rechub.storage import BestFiles, SaveFolder
 
 ROOT = Path(__file__).parents[2]
 SLOW = 0.003  #: the longest wait of a call of a save, in seconds
@@ -81,8 +81,7 @@ def check_files(folder: Path, window: Window, expected: dict[str, Any], backgrou
     if best.exists():
         best_digest = digest_of(torch.load(best, weights_only=True))
         assert best_digest in expected["validations"], "model.pth holds weights that no validation has measured"
-    listed = folder / "best" / "best.json"
-    for entry in json.loads(listed.read_text()) if listed.exists() else []:
+    for entry in BestFiles(folder / "best", 1, "max").entries():
         assert digest_of(torch.load(folder / "best" / entry["file"], weights_only=True)) in expected["validations"], entry
     saves = SaveFolder(folder / "resume")
     for name in saves.names():

@@ -48,6 +48,7 @@ def put(path, value):
 CHANGES = {
     "history is a number": (put(["history"], 5), "history"),
     "a record is a list": (put(["history", 0], []), "history"),
+    "a record without a step": (put(["history", 0], {"epoch": 1}), "history"),
     "no history": (put(["history"], ...), "history"),
     "callbacks are null": (put(["callbacks"], None), "callbacks"),
     "a callback too few": (lambda state: state["callbacks"].popitem(), "callbacks"),
@@ -68,6 +69,7 @@ CHANGES = {
     "a parameter of another shape": (lambda state: _swap(state["parameters"]), "must be"),
     "the optimizer has no groups": (put(["optimizer", "param_groups"], []), "optimizer"),
     "the optimizer's state is a list": (put(["optimizer", "state"], []), "optimizer"),
+    "the optimizer's state is text": (lambda state: state["optimizer"]["state"]["of"][0].__setitem__(1, "none"), "optimizer"),
     "the mean loss is a number": (put(["mean_loss"], 0.5), "mean_loss"),
     "the random state is empty": (put(["random"], {}), "random state"),
     "another process": (put(["rank_states"], [{"random": {}, "loader": {}}]), "rank_states"),

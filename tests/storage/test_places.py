@@ -9,7 +9,7 @@ import pytest
 import zoo
 
 from torch_rechub.basic.callback import Callback, GracefulStop, Report
-from torch_rechub.basic.tracking import JsonLinesLogger
+from torch_rechub.basic.tracking import JsonLinesLogger, TensorBoardLogger
 from torch_rechub.datasets import load_frappe
 from torch_rechub.storage import SaveFolder, absolute, append_line, expand, expand_address, make_folder, save_weights, write_text
 from torch_rechub.trainers import CTRTrainer
@@ -78,6 +78,20 @@ def test_addresses_of_trackers_keep_their_form(home):
     assert expand_address("~/runs") == f"{home}/runs"
     assert expand_address("sqlite:///~/mlflow.db") == f"sqlite:///{home}/mlflow.db"
     assert expand_address("file:~/runs") == f"file:{home}/runs"
+
+
+def test_a_tracker_writes_where_its_folder_was(tmp_path, monkeypatch):
+    """Event files stay in the folder that was given, or chosen, when the logger was made."""
+    pytest.importorskip("tensorboard")
+    (tmp_path / "second").mkdir()
+    monkeypatch.chdir(tmp_path)
+    loggers = [TensorBoardLogger("events"), TensorBoardLogger()]
+    os.chdir(tmp_path / "second")
+    for logger in loggers:
+        logger.log_metrics({"auc": 0.5}, step=0)
+        logger.finish()
+    assert list((tmp_path / "second").iterdir()) == []
+    assert {entry.name for entry in tmp_path.iterdir()} == {"events", "runs", "second"}
 
 
 class ChangesFolder(Callback):

@@ -18,13 +18,21 @@ from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_pati
 from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
 from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
 from torch_rechub.engine.optimizers import detach_tables
-from torch_rechub.storage import NATURAL, NUMBERS, PLAIN, REAL, TENSORS, UnexpectedContentError, check_shape
+from torch_rechub.optim import RowOptimizer
+from torch_rechub.storage import FINITE, NATURAL, NUMBERS, REAL, TENSORS, Rule, UnexpectedContentError, check_shape
 from torch_rechub.torch_private import mark_as_stepped
 
 __all__ = ["load_state", "rank_state", "state_of"]
 
 logger = logging.getLogger(__name__)
 
+
+def _is_by_number(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(NATURAL.holds(key) and isinstance(entry, Mapping) for key, entry in value.items())
+
+
+#: What torch's optimizers and ours save.
+OPTIMIZER = {"state": Rule("a dict of dicts by number", _is_by_number), "param_groups": [dict]}
 #: The facts of the state that a resumed run continues from.
 POSITION: dict[str, Any] = {
     **{"epoch": NATURAL, "in_epoch": bool, "batch": NATURAL, "step": NATURAL, "epoch_step": NATURAL, "epoch_done": bool, "rows": NATURAL},
@@ -32,9 +40,14 @@ POSITION: dict[str, Any] = {
 }
 OF_A_RANK = {"random": dict, "loader": dict}
 STATE: dict[str, Any] = {
-    **{"identity": dict, "position": POSITION, "first_epoch": NATURAL, "n_begun": NATURAL, "seconds": REAL},
-    **{"parameters": TENSORS, "buffers": TENSORS, "extra_state": dict, "optimizer": {"state": dict, "param_groups": [dict]}},
-    **{"callbacks": dict, "history": [PLAIN], "stop_reason": (None, str), "mean_loss": {"sums": TENSORS, "epoch": TENSORS}},
+    **{"identity": dict, "position": POSITION, "first_epoch": NATURAL, "n_begun": NATURAL, "seconds": FINITE},
+    **{"parameters": TENSORS, "buffers": TENSORS, "extra_state": dict, "optimizer": dict},
+    **{
+        "callbacks": dict,
+        "history": [{"epoch": NATURAL, "step": NATURAL, "loss": REAL, "lr": REAL}],
+        "stop_reason": (None, str),
+        "mean_loss": {"sums": TENSORS, "epoch": TENSORS},
+    },
     **{**OF_A_RANK, "validation_requested": bool, "rank_states": [OF_A_RANK]},
 }
 
@@ -128,6 +141,8 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
     n_batch, batch = run.state.n_batch, saved["position"]["batch"]
     if n_batch is not None and batch > n_batch:
         raise UnexpectedContentError(f"'position.batch' must be <= {n_batch}, the batches of an epoch; it is {batch}")
+    if isinstance(run.optimizer, RowOptimizer) or type(run.optimizer).state_dict is torch.optim.Optimizer.state_dict:
+        check_shape(saved["optimizer"], OPTIMIZER, "optimizer")
     n_other = run.trainer.ranks.size - 1
     if len(saved["rank_states"]) != n_other:
         raise UnexpectedContentError(f"'rank_states' must hold {n_other} states; it holds {len(saved['rank_states'])}")

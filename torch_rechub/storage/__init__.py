@@ -5,8 +5,8 @@ from torch_rechub.storage.best_files import BestFiles
 from torch_rechub.storage.disk import make_folder
 from torch_rechub.storage.files import append_line, refuse_obstacle, save_safetensors, save_weights, write_figure, write_file, write_text
 from torch_rechub.storage.lock import FolderInUseError, FolderLock, FolderMark
-from torch_rechub.storage.places import absolute, absolute_as_given, expand, expand_address
-from torch_rechub.storage.reading import FINITE, NATURAL, NUMBERS, PLAIN, REAL, TENSORS, UnexpectedContentError, check_shape
+from torch_rechub.storage.places import absolute, absolute_as_given, expand, expand_address, folder_address
+from torch_rechub.storage.reading import FINITE, NATURAL, NUMBERS, REAL, TENSORS, Rule, UnexpectedContentError, check_shape
 from torch_rechub.storage.saves import DamagedSaveError, SaveFolder, digest, tensor_digest
 from torch_rechub.storage.tree import join_tree, split_tree
 
@@ -21,8 +21,8 @@ __all__ = [
     "NATURAL",
     "REAL",
     "TENSORS",
-    "PLAIN",
     "NUMBERS",
+    "Rule",
     "SaveFolder",
     "UnexpectedContentError",
     "absolute",
@@ -32,6 +32,7 @@ __all__ = [
     "digest",
     "expand",
     "expand_address",
+    "folder_address",
     "join_tree",
     "make_folder",
     "refuse_obstacle",

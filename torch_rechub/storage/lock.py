@@ -159,8 +159,9 @@ class FolderLock(_Lock):
                 raise FolderInUseError(self._message())
             if self._is_at_path(descriptor):
                 self._descriptor = descriptor
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, json.dumps(_this_process()).encode())
+                with contextlib.suppress(OSError):  # of a full disk: the lock holds all the same, and a save will report it
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, json.dumps(_this_process()).encode())
                 return
             HELD.release(descriptor)  # the file was deleted, by the process that had it, before it was locked here
         raise FolderInUseError(self._message())
@@ -183,7 +184,8 @@ class FolderLock(_Lock):
 
     def _open(self) -> int:
         try:
-            descriptor = retry(os.open, self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            descriptor = retry(os.open, self.path, flags, 0o666)
         except OSError as error:
             raise OSError(error.errno, f"cannot be locked: {error.strerror}. Remove what is there", str(self.path)) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch_rechub.types import FilePath
 
-__all__ = ["absolute", "absolute_as_given", "expand", "expand_address"]
+__all__ = ["absolute", "absolute_as_given", "expand", "expand_address", "folder_address"]
 
 #: The beginning of an address that is followed by a path of this machine.
 LOCAL_SCHEME = re.compile(r"(?:[a-z+]+:///|file:(?://)?)(?=~)")
@@ -51,6 +51,11 @@ def absolute_as_given(path: FilePath, argument: str = "A path") -> FilePath:
     if not isinstance(path, str):
         return place
     return str(place) if not path.endswith(("/", os.sep)) or place == place.parent else f"{place}{os.sep}"
+
+
+def folder_address(address: FilePath) -> str:
+    """The folder of a tracker, as an absolute path; an address of another machine is returned unchanged."""
+    return os.fspath(address) if "://" in os.fspath(address) else str(absolute(address))
 
 
 def expand_address(address: FilePath) -> str:

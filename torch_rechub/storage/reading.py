@@ -20,7 +20,6 @@ __all__ = [
     "MAX_JSON",
     "NATURAL",
     "NUMBERS",
-    "PLAIN",
     "REAL",
     "Rule",
     "TENSORS",
@@ -35,7 +34,6 @@ __all__ = [
 MAX_DEPTH = 100  #: levels of nested lists and dicts; files of ours have about ten
 MAX_JSON = 1 << 30  #: bytes
 
-PLAIN_TYPES = (bool, int, float, str, list, dict)
 Shape: TypeAlias = Any  #: see check_shape
 
 
@@ -67,7 +65,6 @@ def _is_dict_of(value: Any, holds: Callable[[Any], bool]) -> bool:
 
 TENSORS = Rule("a dict of tensors", lambda value: _is_dict_of(value, lambda item: isinstance(item, Tensor)))
 NUMBERS = Rule("a dict of numbers", lambda value: _is_dict_of(value, _is_real))
-PLAIN = Rule("a dict of plain values", lambda value: _is_dict_of(value, lambda item: item is None or isinstance(item, PLAIN_TYPES)))
 
 
 class UnexpectedContentError(ValueError):

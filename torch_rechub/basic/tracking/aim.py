@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, numbers, plain, require
-from torch_rechub.storage import expand_address
+from torch_rechub.storage import folder_address
 from torch_rechub.types import FilePath
 
 __all__ = ["AimLogger"]
@@ -31,7 +31,7 @@ class AimLogger(BaseLogger):
     def __init__(self, repo: FilePath | None = None, experiment: str | None = None, **kwargs: Any) -> None:
         library = require("aim", "AimLogger", "aim")
         defaults: dict[str, Any] = {"system_tracking_interval": None, "capture_terminal_logs": False}
-        self.run: Any = library.Run(repo=None if repo is None else expand_address(repo), experiment=experiment, **(defaults | kwargs))
+        self.run: Any = library.Run(repo=None if repo is None else folder_address(repo), experiment=experiment, **(defaults | kwargs))
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         for name, value in numbers(metrics).items():

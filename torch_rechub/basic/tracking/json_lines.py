@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, plain
-from torch_rechub.storage import absolute, append_line, make_folder, refuse_obstacle
+from torch_rechub.storage import absolute, append_line, expand, make_folder, refuse_obstacle
 from torch_rechub.types import FilePath
 
 __all__ = ["JsonLinesLogger"]
@@ -33,9 +33,10 @@ class JsonLinesLogger(BaseLogger):
     """
 
     def __init__(self, path: FilePath) -> None:
-        self.path = absolute(path, "JsonLinesLogger's path")
-        make_folder(self.path.parent, "path")
-        refuse_obstacle(self.path)
+        self.path = expand(path, "JsonLinesLogger's path")
+        self._file = absolute(self.path)  # a script may change the working folder later
+        make_folder(self._file.parent, "path")
+        refuse_obstacle(self._file)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         self._write({"step": step, **metrics})
@@ -50,4 +51,4 @@ class JsonLinesLogger(BaseLogger):
         return f"JsonLinesLogger({str(self.path)!r})"
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        append_line(self.path, json.dumps(plain(record)))
+        append_line(self._file, json.dumps(plain(record)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, numbers, plain, require
-from torch_rechub.storage import expand_address
+from torch_rechub.storage import folder_address
 
 __all__ = ["SwanLabLogger"]
 
@@ -31,7 +31,7 @@ class SwanLabLogger(BaseLogger):
         logdir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        folder = None if logdir is None else expand_address(logdir)
+        folder = None if logdir is None else folder_address(logdir)
         library = require("swanlab", "SwanLabLogger", "swanlab")
         self.run: Any = library.init(
             project=project, experiment_name=experiment_name, description=description, config=config, logdir=folder, **kwargs

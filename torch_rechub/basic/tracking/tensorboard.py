@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from datetime import datetime
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, Steps, numbers, require
-from torch_rechub.storage import expand_address
+from torch_rechub.storage import folder_address
 from torch_rechub.types import FilePath
 
 __all__ = ["TensorBoardLogger", "TensorBoardXLogger"]
@@ -51,8 +54,9 @@ class TensorBoardLogger(_EventFileLogger):
 
     def __init__(self, log_dir: FilePath | None = None, comment: str = "", **kwargs: Any) -> None:
         library = require("torch.utils.tensorboard", "TensorBoardLogger", "tensorboard")
-        writer = library.SummaryWriter(log_dir=None if log_dir is None else expand_address(log_dir), comment=comment, **kwargs)
-        super().__init__(writer, writer.log_dir)
+        folder = _default_folder(comment) if log_dir is None else log_dir
+        writer = library.SummaryWriter(log_dir=folder_address(folder), **kwargs)  # which opens its file again at each flush
+        super().__init__(writer, folder)
 
 
 class TensorBoardXLogger(_EventFileLogger):
@@ -64,7 +68,12 @@ class TensorBoardXLogger(_EventFileLogger):
 
     def __init__(self, log_dir: FilePath, comment: str = "", **kwargs: Any) -> None:
         library = require("tensorboardX", "TensorBoardXLogger", "tensorboardx")
-        super().__init__(library.SummaryWriter(log_dir=expand_address(log_dir), comment=comment, **kwargs), log_dir)
+        super().__init__(library.SummaryWriter(log_dir=folder_address(log_dir), comment=comment, **kwargs), log_dir)
+
+
+def _default_folder(comment: str) -> str:
+    """The folder that torch chooses, which it would look for below the working folder of each moment."""
+    return os.path.join("runs", f"{datetime.now():%b%d_%H-%M-%S}_{socket.gethostname()}{comment}")
 
 
 def _cell(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch_rechub.basic.tracking.base import BaseLogger, plain, require
-from torch_rechub.storage import expand_address
+from torch_rechub.storage import folder_address
 
 __all__ = ["WandbLogger"]
 
@@ -30,7 +30,7 @@ class WandbLogger(BaseLogger):
         dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        folder = None if dir is None else expand_address(dir)
+        folder = None if dir is None else folder_address(dir)
         library = require("wandb", "WandbLogger", "wandb")
         self.run: Any = library.init(project=project, name=name, config=config, tags=tags, notes=notes, dir=folder, **kwargs)
 
