@@ -26,6 +26,7 @@ __all__ = [
     "foreach_norm",
     "has_hooks",
     "has_live_workers",
+    "hide_live_workers",
     "kept_for_several_backward_passes",
     "linear_one_dnn",
     "local_metadata_of",
@@ -173,6 +174,15 @@ def shutdown_of(batches: Any) -> Callable[[], None] | None:
 def has_live_workers(loader: Any) -> bool:
     """Whether a ``DataLoader`` with ``persistent_workers`` has started them: it keeps its iterator in ``_iterator``, privately."""
     return getattr(loader, "_iterator", None) is not None
+
+
+def hide_live_workers(loader: Any) -> None:
+    """Make the next iteration of a ``DataLoader`` with ``persistent_workers`` start workers of its own, by its private ``_iterator``.
+
+    The caller sets the attribute back. The workers that live keep their random states so.
+    """
+    if has_live_workers(loader):
+        vars(loader)["_iterator"] = None
 
 
 def mark_as_stepped(optimizer: torch.optim.Optimizer, stepped: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.protocol import length_of
 from torch_rechub.data.random_state import get_random_state, set_random_state
+from torch_rechub.data.unchanged import unchanged
+from torch_rechub.data.walks import is_plain_iterator, walks_once, why_empty
 from torch_rechub.storage import check_shape, tensor_digest
-from torch_rechub.torch_private import has_live_workers, shutdown_of
+from torch_rechub.torch_private import has_live_workers, hide_live_workers, shutdown_of
 
 __all__ = ["ForeignLoader"]
 
@@ -36,6 +39,7 @@ class ForeignLoader:
         self.sampler = _distributed_sampler(loader)
         self._epoch_state: dict[str, Any] | None = None  # the random states in which the present epoch began
         self._resumes = False
+        self._read: list[Any] = []  # the first batch of a generator, read before the first step
 
     def __repr__(self) -> str:
         length = "unknown length" if self.n_batch is None else f"{self.n_batch:,} batch{'' if self.n_batch == 1 else 'es'}"
@@ -88,10 +92,50 @@ class ForeignLoader:
 
     def in_order(self) -> Iterable[Any]:
         """The batches in the order in which the loader gives them."""
-        return self.loader
+        read, self._read = self._read, []
+        return chain(read, self.loader) if read else self.loader
 
     def check(self, features: Sequence[Feature], binary_labels: bool) -> None:
-        """Does nothing: each batch is checked before it changes a weight."""
+        """Does nothing: each batch is checked before it changes a weight, and the first one of validation data by :meth:`sample`."""
+
+    @property
+    def walks_once(self) -> bool:
+        """Whether a second walk gives no batch; see :func:`~torch_rechub.data.walks.walks_once`."""
+        return walks_once(self.loader)
+
+    def sample(self) -> Any:
+        """The first batch of validation data, read once more than the run reads it; None where that would change the run.
+
+        The random states and what the loader holds are restored (:func:`~torch_rechub.data.unchanged.unchanged`), and worker processes
+        that it starts are ended. The first batch of a generator is stored, and :meth:`in_order` gives it again. No other iterator can be
+        set back.
+
+        Raises:
+            ValueError: when there is no batch.
+        """
+        is_iterator = is_plain_iterator(self.loader)
+        if not is_iterator and (isinstance(self.loader, Iterator) or self.walks_once):
+            return None
+        with unchanged(self.loader):
+            batch = next(iter(self.loader), END) if is_iterator else self._first_batch()
+        if batch is END:
+            raise ValueError(f"the loader yields no batch: there is nothing to evaluate.{why_empty(self.loader)} Give a list or a loader.")
+        self._read = [batch] if is_iterator else []
+        return batch
+
+    def _first_batch(self) -> Any:
+        hide_live_workers(self.loader)
+        batches = iter(self.loader)
+        try:
+            return next(batches, END)
+        finally:
+            close: Any = shutdown_of(batches) or getattr(batches, "close", None)
+            if close is not None:
+                close()
+
+    def n_row(self) -> int | None:
+        """Number of rows, where a data set knows it."""
+        return length_of(getattr(self.loader, "dataset", None))
 
     def facts(self) -> dict[str, Any]:
         """Its class, and the sizes that it has as a torch ``DataLoader``."""

@@ -25,6 +25,7 @@ class TableSource:
     """
 
     is_shared = True
+    checks_all_rows = True  # by check
 
     def __init__(self, loader: TableLoader) -> None:
         self.loader = loader
@@ -66,6 +67,14 @@ class TableSource:
         if table.weight is not None:
             facts["weighted"] = True
         return {**facts, **({"shuffle seed": loader.seed} if loader.shuffle else {})}
+
+    def sample(self) -> Any:
+        """All rows as one batch."""
+        return self.loader.table.batch(slice(None))
+
+    def n_row(self) -> int | None:
+        """Number of rows."""
+        return len(self.loader.table)
 
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Names, types, sizes and a digest of the content; and how the rows are cut into batches."""

@@ -69,11 +69,21 @@ class CallbackList(Sequence[Callback]):
             for listener in self._listeners[hook]:
                 self._call(listener)
 
-    def rows_to_keep(self) -> KeptRows | None:
-        """Collects the labels, predictions and columns of a validation for the callbacks that need them; None where none does."""
-        needing = [callback for callback in self._begun if callback.needs_predictions]
+    def rows_to_keep(self, begun: bool = True) -> KeptRows | None:
+        """Collects the labels, predictions and columns of a validation for the callbacks that need them; None where none does.
+
+        Args:
+            begun: whether only the callbacks of the present run are asked; False before a run.
+        """
+        needing = [callback for callback in (self._begun if begun else self._called) if callback.needs_predictions]
         columns = dict.fromkeys(name for callback in needing for name in callback.needs_columns)
         return KeptRows(list(columns)) if needing else None
+
+    def check_predictions(self, predictions: Mapping[str, Any]) -> None:
+        """Show the callbacks that need predictions what a validation will keep: see :meth:`Callback.check_predictions`."""
+        for callback in self._called:
+            if callback.needs_predictions:
+                callback.check_predictions(predictions)
 
     def begin(self) -> None:
         """Call ``on_fit_begin``. A callback whose ``on_fit_begin`` raised gets no further calls."""

@@ -13,7 +13,7 @@ from torch_rechub.basic.batch import move_to
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.data.protocol import Loader
 
-__all__ = ["Judged", "Loss", "Objective", "Size", "divide"]
+__all__ = ["Judged", "Labelled", "Loss", "Objective", "Size", "divide"]
 
 ObjectiveT = TypeVar("ObjectiveT", bound="Objective")
 Size = int | float | Tensor  #: what the mean of a term runs over: rows, a sum of weights, tokens
@@ -25,6 +25,14 @@ class Loss(NamedTuple):
     value: Tensor  # (), what is differentiated
     terms: Mapping[str, Tensor]  # each term's part of its mean, ()
     penalty: Tensor | None = None  # (), added to the value; no gradient balancer sees it
+
+
+class Labelled(NamedTuple):
+    """What is known of the rows of a batch without the model, for one task."""
+
+    y: Tensor | None  # labels (B,)
+    weight: Tensor | None = None  # weights of the rows (B,)
+    columns: Any = None  # the columns of the rows, for metrics such as GAUC
 
 
 class Judged(NamedTuple):
@@ -108,6 +116,20 @@ class Objective(nn.Module):
     def judge(self, batch: Any) -> dict[str, Judged]:
         """What the metrics of a validation read, by task; one task alone may have any name."""
         raise NotImplementedError(f"{type(self).__name__} has no method judge(batch), which a validation of rows needs.")
+
+    def labelled(self, batch: Any) -> dict[str, Labelled]:
+        """What :meth:`judge` gives besides predictions, without the model: the metrics are checked on it before the first step.
+
+        Empty where only :meth:`judge` knows it; then labels and columns are checked by the first validation.
+        """
+        return {}
+
+    def check_batch(self, batch: Any, features: Sequence[Any]) -> None:
+        """Check the first batch of validation data before the first step.
+
+        Raises:
+            TypeError, ValueError: naming what must hold, the row and the remedy.
+        """
 
     def predict(self, batch: Any) -> Tensor:
         """The predictions of a batch, one entry a row."""

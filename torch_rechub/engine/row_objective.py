@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_rechub.basic.batch import Parts, check_labels, split_batch
+from torch_rechub.basic.batch import Parts, check_features, check_labels, split_batch
 from torch_rechub.basic.loss_func import RegularizationLoss, logits_of, prediction_loss, takes_logits
 from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model
-from torch_rechub.engine.objective import Judged, Loss, Objective, Size, divide
+from torch_rechub.engine.objective import Judged, Labelled, Loss, Objective, Size, divide
 from torch_rechub.torch_private import disable_compile
 
 __all__ = ["RowObjective"]
@@ -80,6 +80,24 @@ class RowObjective(Objective):
         """Labels, predictions, weights and columns of the rows."""
         x, y, weight = split_batch(batch)
         return {"label": Judged(y, self._prediction(x), weight, x)}
+
+    def labelled(self, batch: Any) -> dict[str, Labelled]:
+        """Labels, weights and columns of the rows; empty for a subclass with a :meth:`judge` of its own, which may choose rows."""
+        x, y, weight = split_batch(batch)
+        return {"label": Labelled(y, weight, x)} if type(self).judge is RowObjective.judge else {}
+
+    def check_batch(self, batch: Any, features: Sequence[Any]) -> None:
+        """Check features, labels and weights of a batch."""
+        x, y, weight = split_batch(batch)
+        if y is None:
+            raise ValueError("Evaluation needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
+        if features:
+            check_features(x, features)
+        check_labels(y, weight, self.binary_labels)
+        rows = {"labels": len(y)} | ({} if weight is None else {"weights": len(weight)})
+        rows |= {f"x[{feature.name!r}]": len(x[feature.name]) for feature in features}
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"All parts of a batch must have as many rows; got {rows}. Give each row its features and its label.")
 
     def predict(self, batch: Any) -> Tensor:
         """Predictions ``(B,)``, float32 or wider."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -23,13 +24,14 @@ class Scoring:
             ``<metric>/<task>``; or a scorer, which has its own metrics.
         monitor: the metric that decides; the first one by default.
         mode: its direction, for a function that does not know its own.
+        listed: whether the user listed the metrics; one that is there by default steps aside for an assigned function of its name.
 
     Raises:
         ValueError: when the monitored metric is none of ``metrics`` or has no direction; when its direction is asked for and ``mode``
             contradicts it.
     """
 
-    def __init__(self, metrics: MetricSpecs, monitor: str | None, mode: Direction | None) -> None:
+    def __init__(self, metrics: MetricSpecs, monitor: str | None, mode: Direction | None, listed: bool = True) -> None:
         if isinstance(metrics, str) or (not isinstance(metrics, Scorer) and not metrics):
             raise ValueError(f"metrics must be a list of at least one metric, such as ['auc', 'logloss']; got {metrics!r}.")
         self.scorer: Scorer | None = metrics if isinstance(metrics, Scorer) else None
@@ -39,9 +41,15 @@ class Scoring:
         else:
             by_task: Mapping[Any, Sequence[MetricSpec]] = metrics if isinstance(metrics, Mapping) else {None: metrics}
             self.by_task = {task: _named(task, specs) for task, specs in by_task.items()}
-        names = [metric.name for metric in self.metrics]
-        if len(set(names)) < len(names):
-            raise ValueError(f"metrics must have different names; got {names}. Assign .name on one of two with the same name.")
+        names: list[str] = []
+        for metric in self.metrics:
+            _check_attributes(metric)
+            check_metric_name(metric.name)
+            if metric.name in names:
+                raise ValueError(f"metrics must have different names; got two called {metric.name!r}. {_other_name(metric, names)}")
+            names.append(metric.name)
+        self.listed = listed
+        self._assigned: FunctionMetric | None = None
         self.given_monitor = monitor
         self.mode: Direction | None = mode
         self._function: Callable[..., Any] | None = None
@@ -70,11 +78,13 @@ class Scoring:
         if self.scorer is not None:
             raise ValueError(f"evaluate_fn takes labels and predictions, which {type(self.scorer).__name__} does not give. Leave it out.")
         metric = FunctionMetric(function, higher_is_better=self.mode != "min")
-        check_metric_name(metric.name)
         first = next(iter(self.by_task))
-        others = [other for other in self.by_task[first] if other.name != metric.name and not isinstance(other, FunctionMetric)]
+        others = [other for other in self.by_task[first] if other is not self._assigned]
+        if not self.listed:  # a default metric steps aside
+            others = [other for other in others if other.name != metric.name]
+        check_metric_name(metric.name, [other.name for task in self.by_task for other in (others if task == first else self.by_task[task])])
         self.by_task[first] = [metric, *others]
-        self._function = function
+        self._function, self._assigned = function, metric
         self.given_monitor = metric.name
 
     @property
@@ -124,8 +134,22 @@ class Scoring:
 def _named(task: str | None, specs: Sequence[MetricSpec]) -> list[Metric]:
     """Fresh metrics, named after their task where there are several."""
     metrics = [get_metric(spec) for spec in specs]
+    for metric in metrics:
+        _check_attributes(metric)
     for metric in metrics if task is not None else ():
         metric.name = f"{metric.name}/{task}"
-    for metric in metrics:
-        check_metric_name(metric.name)
     return metrics
+
+
+def _check_attributes(metric: Any) -> None:
+    """Refuse a metric without a name or a direction."""
+    for attribute in ("name", "higher_is_better"):
+        if not hasattr(metric, attribute):
+            example = '"bias"' if attribute == "name" else "True (False; None where it has no direction)"
+            raise TypeError(f"{type(metric).__name__} has no attribute {attribute!r}. Set it in the class: {attribute} = {example}.")
+
+
+def _other_name(metric: Any, names: Sequence[str]) -> str:
+    """The remedy for two metrics of one name."""
+    free = next(name for name in (f"{metric.name}_{number}" for number in itertools.count(2)) if name not in names)
+    return f"Assign another .name to one of them, such as {free!r}."

@@ -85,6 +85,9 @@ class OptimizerStep:
         if self._terms is None:
             own = tuple(sizes[0]) if sizes else ()
             self._terms = next(filter(None, self.ranks.all_gather_objects(own)), ())
+            for name in self._terms:
+                if name in {BATCHES, VALUE}:
+                    raise ValueError(f"A term of the loss must not be called {name!r}, which the loop uses. Call it '{name}_loss'.")
         return self._terms
 
     def _step(self, group: Sequence[Any], totals: Mapping[str, Size]) -> None:
@@ -194,7 +197,7 @@ class OptimizerStep:
         self.callbacks.call("on_batch_end")
 
 
-VALUE = "value of the loss"
+VALUE, BATCHES = "value of the loss", "batches"
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["circle_label", "curve_names", "draw_history"]
 
-#: Fields of a record that are not drawn as metrics. ``monitored`` is the value of a monitor of several metrics, and is drawn.
-_NOT_METRICS = set(RECORD_FIELDS) - {"monitored"}
+#: Fields of a record that are drawn as metrics are. ``monitored`` is the value of a monitor of several metrics.
+_DRAWN = {"monitored", "lr_embedding", "lr_dense", "memory_gb", "gpu_memory_gb"}
+_NOT_METRICS = set(RECORD_FIELDS) - _DRAWN
 
 
 def curve_names(history: Records) -> list[str]:

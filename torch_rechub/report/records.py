@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, overload
 
-__all__ = ["RECORD_FIELDS", "Records"]
+__all__ = ["RECORD_FIELDS", "Records", "is_record_field"]
 
 #: The names that a record uses for fields other than metrics; a metric of such a name would overwrite the field.
-RECORD_FIELDS = ("epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict", "monitored")
+RECORD_FIELDS = (
+    *("epoch", "step", "rows", "seconds", "loss", "lr", "is_best", "trial_counter", "verdict", "monitored"),
+    *("lr_embedding", "lr_dense", "nonfinite", "memory_gb", "gpu_memory_gb"),
+)
+TERM = "loss/"  #: begins the field of each term of a loss of several terms
+
+
+def is_record_field(name: str) -> bool:
+    """Whether a record uses ``name`` for something else than a metric.
+
+    Example:
+        >>> is_record_field("lr"), is_record_field("loss/click"), is_record_field("logloss/click")
+        (True, True, False)
+    """
+    return name in RECORD_FIELDS or name.startswith(TERM)
 
 
 class Records:

@@ -31,6 +31,11 @@ class EvaluationFace:
     scoring: Scoring
     _objective: Objective
 
+    @property
+    def overrides_evaluate(self) -> bool:
+        """Whether a subclass measures by an ``evaluate`` of its own, in place of the metrics."""
+        return type(self).evaluate is not EvaluationFace.evaluate
+
     def make_scorer(self, rows: Metric | None = None) -> Scorer:
         """What a validation measures; ``rows`` is one more metric that keeps the rows of a validation for callbacks."""
         return self.scoring.make_scorer(rows)
@@ -54,7 +59,7 @@ class EvaluationFace:
 
     def score(self, loader: Loader, rows: Metric | None, after_batch: Callable[[], None]) -> dict[str, float]:
         """Measure the model in a validation: by the scorer, or by the ``evaluate`` of a subclass. All ranks get the same numbers."""
-        overridden = type(self).evaluate is not EvaluationFace.evaluate
+        overridden = self.overrides_evaluate
         metrics: dict[str, float] = {}
         with evaluating(self._objective), autocast(self.device, self.precision):
             if rows is not None or not overridden:

@@ -22,6 +22,7 @@ from torch_rechub.engine.callback_list import CallbackList, with_built_ins
 from torch_rechub.engine.describe import describe, summary
 from torch_rechub.engine.device import resolve_device
 from torch_rechub.engine.distributed import join_ranks
+from torch_rechub.engine.early_checks import check_run, check_validation
 from torch_rechub.engine.identity import identity_of
 from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
@@ -123,7 +124,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         self._objective = self.make_objective(model).to(self.device)
         self.compile_options = compile_options(compile)
         self._compiled: nn.Module | None = None
-        self.scoring = Scoring(self.default_metrics if metrics is None else metrics, monitor, mode)
+        self.scoring = Scoring(self.default_metrics if metrics is None else metrics, monitor, mode, listed=metrics is not None)
         self._built_in_checkpoint = Checkpoint()
         built_in: dict[type[Callback], Callback | None] = {
             EarlyStopper: EarlyStopper(earlystop_patience),
@@ -197,6 +198,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
             try:
                 run.lock = held.enter_context(lock_folder(self.output_folder, self.writes_saves))
                 self._callbacks.begin()
+                check_run(run)
                 self._load(run, resume, accept)
                 run.loop()
             except Paused as pause:
@@ -217,6 +219,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
 
     def _begin(self, train: Loader, val: Loader | None, resume: Any) -> Run:
         validate_loaders(self.objective, train, val)
+        check_validation(self, val)
         if self.validation_times.needs_length and train.n_batch is None:
             every = self.validation_times.val_every
             raise ValueError(f"val_every={every} is a fraction of an epoch, and the training loader has no length.")

@@ -145,6 +145,16 @@ class Callback:
         scalar = (bool, int, float, str, type(None))
         return {name: present[name] if isinstance(present[name], scalar) else value for name, value in self._arguments.items()}
 
+    def check_predictions(self, predictions: Mapping[str, Any]) -> None:
+        """Part of the loop: before the first step, refuse rows that the callback cannot use, where it needs predictions.
+
+        Args:
+            predictions: what ``trainer.state.predictions`` will hold, with one row and a made-up prediction.
+
+        Raises:
+            ValueError: naming what must hold and the remedy.
+        """
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs of this callback: tensors, numbers, strings, lists and dicts only."""
         return {}

@@ -202,6 +202,10 @@ class EarlyStopper(Callback):
         self.reset()
         self._in_trainer = True
 
+    def check_predictions(self, predictions: Mapping[str, Any]) -> None:
+        if self.significance is not None:
+            self.significance.rows_of(predictions)
+
     def decide(self, trainer: Training) -> None:
         state = trainer.state
         several = isinstance(self.monitor, WeightedMonitor)

@@ -11,13 +11,13 @@ import difflib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from torch_rechub.basic.metric.chunks import Chunks
-from torch_rechub.report.records import RECORD_FIELDS
+from torch_rechub.report.records import RECORD_FIELDS, is_record_field
 from torch_rechub.types import Features
 
 __all__ = ["RECORD_FIELDS", "Metric", "check_metric_name"]
@@ -36,12 +36,16 @@ class Metric(ABC):
         name: the name of the value in the history. It may be assigned, to distinguish two metrics of one class.
         higher_is_better: True or False; None when neither direction is better. A metric with None cannot be monitored.
         columns: the columns of ``x`` that the metric reads.
+        labels: the labels that it takes: "binary" for 0 and 1 only, "unit" for numbers in [0, 1], "any". ``fit`` checks them before the
+            first step.
         keeps: the names of the stored columns, which are the keys of the metric's state.
     """
 
     name: str
     higher_is_better: bool | None
     columns: tuple[str, ...] = ()
+    purpose: ClassVar[str] = "which the metric reads"  # what an error says of a missing column
+    labels: ClassVar[Literal["binary", "unit", "any"]] = "any"
     keeps: ClassVar[tuple[str, ...]]
 
     def __init__(self) -> None:
@@ -81,6 +85,41 @@ class Metric(ABC):
         weight = None if weight is None else self._as_column("weight", weight, like=y_pred)
         if len(y_pred):
             self._chunks.append(self.keep(y_true, y_pred, weight, x))
+
+    def check(self, y_true: Tensor, weight: Tensor | None = None, x: Any = None) -> None:
+        """Check that rows can be measured, before there are predictions. Nothing is stored.
+
+        Args:
+            y_true: labels.
+            weight: row weights.
+            x: the features.
+
+        Shape:
+            ``y_true`` and ``weight``: ``(B,)`` or ``(B, 1)``.
+
+        Raises:
+            ValueError: when a column that the metric reads is missing or has not one number a row, or the labels are of another kind.
+
+        Example:
+            >>> from torch_rechub.basic.metric import AUC
+            >>> AUC().check(torch.tensor([0.0, 0.3]))
+            Traceback (most recent call last):
+            ValueError: auc: y_true must hold only 0 and 1; got 0.3 at row 1. Make the labels binary first, ...
+        """
+        y_true = self._as_column("y_true", y_true)
+        if weight is not None:
+            self._as_column("weight", weight, like=y_true)
+        for name in self.columns:
+            if not isinstance(x, Mapping) or name not in x:
+                named = suggest_name(name, x) if isinstance(x, Mapping) else f"x is a {type(x).__name__}."
+                raise ValueError(f"{self.name}: x must hold the column '{name}', {self.purpose}. {named}")
+            column = x[name]
+            if not isinstance(column, Tensor):
+                raise ValueError(
+                    f"{self.name}: x['{name}'] must be a tensor of numbers; got {type(column).__name__}. Encode it as integers."
+                )
+            self._as_column(f"x['{name}']", column, like=y_true)
+        check_label_kind(self.name, self.labels, y_true)
 
     def merge(self, other: Metric) -> None:
         """Add all batches of ``other``. ``other`` is not changed."""
@@ -122,6 +161,26 @@ class Metric(ABC):
         return f"<{type(self).__name__} {self.name}>"
 
 
+def check_label_kind(name: str, kind: Literal["binary", "unit", "any"], y_true: Tensor) -> None:
+    """Refuse labels that the metric ``name`` does not take; see ``Metric.labels``.
+
+    Raises:
+        ValueError: naming the first such label and its row.
+    """
+    if kind == "any":
+        return
+    valid = (y_true == 0) | (y_true == 1) if kind == "binary" else (y_true >= 0) & (y_true <= 1)
+    if bool(valid.all()):
+        return
+    row = int(valid.logical_not().nonzero()[0])
+    must, remedy = (
+        ("hold only 0 and 1", "Make the labels binary first, for example by (y > 0), or measure 'logloss' (labels in [0, 1]) or 'rmse'")
+        if kind == "binary"
+        else ("lie in [0, 1]", "Map the labels to [0, 1], or measure 'rmse'")
+    )
+    raise ValueError(f"{name}: y_true must {must}; got {y_true[row].item():.7g} at row {row}. {remedy}, by metrics=[...].")
+
+
 def undefined(name: str, why: str) -> float:
     """Log the reason ``why`` the metric ``name`` has no value, and return NaN."""
     logger.warning("%s is not defined and becomes NaN: %s.", name, why)
@@ -140,11 +199,16 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
     return (f"Did you mean '{match[0]}'? " if match else "") + f"Known names: {options}."
 
 
-def check_metric_name(name: str) -> None:
-    """Refuse a metric name that is also the name of a field of history records.
+def check_metric_name(name: Any, taken: Iterable[str] = ()) -> None:
+    """Refuse a metric name that is also the name of a field of history records, or of another metric.
+
+    Args:
+        name: the metric's.
+        taken: the names of other metrics.
 
     Raises:
-        ValueError: suggesting a free name, when ``name`` is one of ``RECORD_FIELDS``.
+        ValueError: suggesting a free name, when a record uses ``name`` otherwise, or it is one of ``taken``.
+        TypeError: when it is no text, or empty.
 
     Example:
         >>> check_metric_name("auc")
@@ -152,7 +216,17 @@ def check_metric_name(name: str) -> None:
         Traceback (most recent call last):
         ValueError: A metric must not be named 'loss': each history record has a field of this name. Name it 'loss_metric' instead.
     """
-    if name in RECORD_FIELDS:
-        raise ValueError(
-            f"A metric must not be named '{name}': each history record has a field of this name. Name it '{name}_metric' instead."
-        )
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"A metric must have a name, which is a text; got {name!r}. Assign .name, or set it in the class.")
+    others = set(taken)
+    if is_record_field(name):
+        why = "each history record has a field of this name"
+    elif name in others:
+        why = "another metric has this name"
+    else:
+        return
+    base, slash, task = name.partition("/")
+    free = f"{base}_metric"
+    while f"{free}{slash}{task}" in others:
+        free += "_2"
+    raise ValueError(f"A metric must not be named '{name}': {why}. Name it '{free}{slash}{task}' instead.")

@@ -38,6 +38,7 @@ class GAUC(Metric):
     """
 
     name = "gauc"
+    labels = "binary"
     higher_is_better = True
     keeps: ClassVar[tuple[str, ...]] = ("y_true", "y_pred", "weight", "group")
 

@@ -34,6 +34,7 @@ class KeptRows(Metric):
 
     name = "rows"
     higher_is_better = None
+    purpose: ClassVar[str] = "which a callback needs (needs_columns; groups= of EarlyStopper)"
     keeps: ClassVar[tuple[str, ...]] = ("y_true", "y_pred", "weight")
 
     def __init__(self, columns: Sequence[str] = ()) -> None:

@@ -30,6 +30,7 @@ class LogLoss(MeanMetric):
     """
 
     name = "logloss"
+    labels = "unit"
     higher_is_better = False
 
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
@@ -61,6 +62,7 @@ class NormalizedEntropy(MeanMetric):
     """
 
     name = "normalized_entropy"
+    labels = "unit"
     higher_is_better = False
 
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
@@ -119,6 +121,7 @@ class Accuracy(MeanMetric):
     """
 
     name = "accuracy"
+    labels = "binary"
     higher_is_better = True
 
     def __init__(self, threshold: float = 0.5) -> None:
