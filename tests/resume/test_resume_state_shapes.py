@@ -8,10 +8,12 @@ import logging
 import shutil
 
 import pytest
+import torch
 import zoo
 from resuming import InterruptAt, Interrupted, Recipe, assert_same, result
 
-from torch_rechub.basic.callback import EMA, Callback
+from torch_rechub.basic.callback import EMA, Callback, Checkpoint
+from torch_rechub.basic.metric import LogLoss
 from torch_rechub.storage import saves as saves_module
 from torch_rechub.storage.saves import DamagedSaveError, SaveFolder
 from torch_rechub.storage.tree import split_tree
@@ -63,7 +65,7 @@ CHANGES = {
     "a step is true": (put(["position", "step"], True), "step"),
     "a step is negative": (put(["position", "step"], -1), "step"),
     "another fact": (put(["position", "history"], 3), "position"),
-    "metrics are text": (put(["position", "metrics"], {"auc": "good"}), "metrics"),
+    "metrics are text": (put(["position", "metrics"], "good"), "metrics"),
     "no parameters": (put(["parameters"], {}), "missing"),
     "parameters are numbers": (lambda state: state["parameters"].update(dict.fromkeys(state["parameters"], 1.0)), "parameters"),
     "a parameter of another shape": (lambda state: _swap(state["parameters"]), "must be"),
@@ -169,6 +171,33 @@ def _forge(saves, save, name):
     change(state)
     forge(saves.folder / save, json.dumps(state))
     return word
+
+
+class TensorMetric(LogLoss):
+    """A metric of the user's that returns a tensor."""
+
+    name = "mine"
+
+    def compute(self):
+        return torch.tensor(super().compute())
+
+
+class Notes(Callback):
+    """Writes values of other kinds where a user may."""
+
+    def on_validation_end(self, trainer):
+        trainer.state.metrics["note"] = "text"
+        trainer.history.update_last(note=torch.ones(2), seen=None, more=["a", {"b": 1}])
+
+
+def test_what_a_user_may_write_is_read_again(tmp_path):
+    """Metrics that are tensors, and notes of any kind in metrics and records, are saved and resumed."""
+    options = {"metrics": ["auc", TensorMetric()], "monitor": "mine", "model_path": tmp_path}
+    for n_epoch in (1, 2):
+        trainer = zoo.trainer(n_epoch=n_epoch, callbacks=[Notes(), Checkpoint(keep_best=2)], **options)
+        trainer.fit(*zoo.loaders(), resume="auto")
+    assert trainer.resumed
+    assert [record["seen"] for record in trainer.history] == [None, None]
 
 
 class FailsToLoad(Callback):

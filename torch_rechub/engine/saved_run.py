@@ -19,7 +19,7 @@ from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain
 from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
 from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.optim import RowOptimizer
-from torch_rechub.storage import FINITE, NATURAL, NUMBERS, REAL, TENSORS, Rule, UnexpectedContentError, check_shape
+from torch_rechub.storage import FINITE, NATURAL, TENSORS, Rule, UnexpectedContentError, check_shape
 from torch_rechub.torch_private import mark_as_stepped
 
 __all__ = ["load_state", "rank_state", "state_of"]
@@ -36,7 +36,7 @@ OPTIMIZER = {"state": Rule("a dict of dicts by number", _is_by_number), "param_g
 #: The facts of the state that a resumed run continues from.
 POSITION: dict[str, Any] = {
     **{"epoch": NATURAL, "in_epoch": bool, "batch": NATURAL, "step": NATURAL, "epoch_step": NATURAL, "epoch_done": bool, "rows": NATURAL},
-    **{"n_validation": NATURAL, "validated_at": int, "validation_pending": bool, "metrics": NUMBERS, "accepted": [str]},
+    **{"n_validation": NATURAL, "validated_at": int, "validation_pending": bool, "metrics": dict, "accepted": [str]},
 }
 OF_A_RANK = {"random": dict, "loader": dict}
 STATE: dict[str, Any] = {
@@ -44,7 +44,7 @@ STATE: dict[str, Any] = {
     **{"parameters": TENSORS, "buffers": TENSORS, "extra_state": dict, "optimizer": dict},
     **{
         "callbacks": dict,
-        "history": [{"epoch": NATURAL, "step": NATURAL, "loss": REAL, "lr": REAL}],
+        "history": [{"epoch": NATURAL, "step": NATURAL}],
         "stop_reason": (None, str),
         "mean_loss": {"sums": TENSORS, "epoch": TENSORS},
     },

@@ -71,7 +71,7 @@ class BestFiles:
             weights: returns the ``state_dict`` to write.
             new_run: delete the files of an earlier run.
         """
-        old_entries = self.entries()
+        value, old_entries = float(value), self.entries()
         ranked = [] if new_run else [entry for entry in old_entries if entry["step"] != step and is_regular(self.folder / entry["file"])]
         if math.isfinite(value):
             new_entry: dict[str, Any] = {"file": _file_of(step), "step": step, "value": value}

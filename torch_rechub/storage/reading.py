@@ -19,7 +19,6 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_JSON",
     "NATURAL",
-    "NUMBERS",
     "REAL",
     "Rule",
     "TENSORS",
@@ -55,7 +54,7 @@ def _is_real(value: Any) -> bool:
 
 
 NATURAL = Rule("a whole number >= 0", lambda value: _is_real(value) and isinstance(value, int) and value >= 0)
-REAL = Rule("a number", _is_real)
+REAL = Rule("a number", lambda value: _is_real(value) or (isinstance(value, Tensor) and value.numel() == 1))
 FINITE = Rule("a finite number", lambda value: _is_real(value) and (isinstance(value, int) or math.isfinite(value)))
 
 
@@ -64,7 +63,6 @@ def _is_dict_of(value: Any, holds: Callable[[Any], bool]) -> bool:
 
 
 TENSORS = Rule("a dict of tensors", lambda value: _is_dict_of(value, lambda item: isinstance(item, Tensor)))
-NUMBERS = Rule("a dict of numbers", lambda value: _is_dict_of(value, _is_real))
 
 
 class UnexpectedContentError(ValueError):
