@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torch_rechub.basic.callback import Callback
+from torch_rechub.data.protocol import Loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_patience
 from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
@@ -22,7 +23,7 @@ from torch_rechub.optim import RowOptimizer
 from torch_rechub.storage import FINITE, NATURAL, TENSORS, Rule, UnexpectedContentError, check_shape
 from torch_rechub.torch_private import mark_as_stepped
 
-__all__ = ["load_state", "rank_state", "state_of"]
+__all__ = ["apply_state", "load_state", "rank_state", "state_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ def state_of(run: Any) -> dict[str, Any]:
 
 def rank_state(run: Any) -> dict[str, Any]:
     """What differs from process to process in a run of several."""
-    return {"random": get_random_state(), "loader": run.train.state_dict()}
+    loader: Loader = run.train
+    return {"random": get_random_state(), "loader": loader.state_dict()}
 
 
 def load_state(run: Any, saved: Any, accept: Sequence[str] = ()) -> None:
@@ -100,7 +102,7 @@ def load_state(run: Any, saved: Any, accept: Sequence[str] = ()) -> None:
     _check_numbers(run, saved)
     _check_tensors(run, saved, accepted)
     with _undone_on_failure(run):
-        _apply(run, saved)
+        apply_state(run, saved)
         run.identity, run.first_epoch, run.n_begun = identity, saved["first_epoch"], saved["n_begun"]
         run.state.resume(saved["position"], saved["seconds"])
         run.requests.current.validation = saved["validation_requested"]
@@ -110,7 +112,7 @@ def load_state(run: Any, saved: Any, accept: Sequence[str] = ()) -> None:
             review_patience(run, saved["callbacks"])
 
 
-def _apply(run: Any, saved: Mapping[str, Any]) -> None:
+def apply_state(run: Any, saved: Mapping[str, Any]) -> None:
     """Load each part; one that cannot be loaded is named."""
     objective, ranks = run.trainer.objective, run.trainer.ranks
     own = saved if ranks.is_first else saved["rank_states"][ranks.rank - 1]

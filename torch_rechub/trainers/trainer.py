@@ -174,7 +174,8 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         Raises:
             ValueError: naming the feature, the row and the remedy, before the first step, when the data cannot be trained on; or
                 naming each difference, when the saved run is another one.
-            RuntimeError: within another ``fit`` of this trainer.
+            RuntimeError: within another ``fit`` of this trainer, or where another live run saves into ``model_path``.
+            OSError: naming what blocks a file of the run, before the first step.
         """
         self._refuse_within_fit("fit was called")
         if type(self).train_one_epoch is not Trainer.train_one_epoch:
@@ -215,7 +216,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         load = partial(run.load_state_dict, accept=accept)
         saved = self.ranks.from_first(lambda: None if self._starts_anew(resume) else find_save(resume, self.model_path, load))
         if saved is not None and not self.ranks.is_first:
-            load(saved)
+            run.load_state_dict(saved, accept)
 
     def _begin(self, train: Loader, val: Loader | None, resume: Any) -> Run:
         validate_loaders(self.objective, train, val)
