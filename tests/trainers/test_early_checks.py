@@ -6,38 +6,14 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from sklearn.metrics import roc_auc_score
+from refusals import SOFT, assert_refused, validation
 from torch.utils.data import DataLoader
 
 from torch_rechub.basic.callback import Callback, EarlyStopper
-from torch_rechub.basic.metric import AUC, GAUC, FunctionMetric, Metric
-from torch_rechub.data import Table, TableLoader, TorchDataset
-
-SOFT = 0.25
-
-
-def validation(kind, n=40, spoil=None, weight=None, **columns):
-    """Validation data of a kind; ``spoil`` changes columns and labels in place, and ``columns`` are carried."""
-    x = zoo.columns(n, seed=7)
-    y = zoo.labels(x, 7)
-    if spoil is not None:
-        spoil(x, y)
-    x |= columns
-    if kind == "table":
-        return TableLoader(Table.from_columns(x, y, weight), batch_size=16)
-    loader = DataLoader(TorchDataset(x, y), batch_size=16)
-    return list(loader) if kind == "list" else loader if kind == "DataLoader" else (batch for batch in loader)
-
-
-def assert_refused(trainer, val, said, error=ValueError, train=None):
-    """``fit`` raises before the first step, and has changed no weight."""
-    before, state = zoo.copy_of(trainer.model.state_dict()), torch.get_rng_state()
-    with pytest.raises(error, match=said):
-        trainer.fit(zoo.loaders()[0] if train is None else train, val)
-    assert trainer.state.step == 0
-    assert zoo.same(trainer.model.state_dict(), before)
-    assert torch.equal(torch.get_rng_state(), state)
-
+from torch_rechub.basic.metric import GAUC
+from torch_rechub.data import TorchDataset
+from torch_rechub.engine import Judged, RowObjective
+from torch_rechub.trainers import CTRTrainer
 
 KINDS = ["table", "list", "DataLoader", "generator"]
 
@@ -88,8 +64,7 @@ def test_weighted_rows_are_refused_under_a_significance_test():
     assert_refused(trainer, validation("table", weight=np.ones(40)), "does not support row weights")
 
 
-@pytest.mark.parametrize("n_row", [1, 40])
-def test_parts_of_different_lengths_are_refused(n_row):
+def test_parts_of_different_lengths_are_refused():
     """The first batch of a foreign loader must have one label a row, and must have labels."""
     x, y = zoo.tensors(40)
     assert_refused(zoo.trainer(), [(x, torch.cat([y, y]))], "as many rows")
@@ -116,106 +91,6 @@ def test_a_generator_that_was_used_up_is_refused_before_the_first_step():
     assert_refused(zoo.trainer(n_epoch=1), used_up, "yields no batch: there is nothing to evaluate. The generator has been walked before")
     by_list, by_generator = (zoo.trainer(n_epoch=1).fit(zoo.loaders()[0], validation(kind)) for kind in ("list", "generator"))
     assert by_list["auc"] == by_generator["auc"]
-
-
-@pytest.mark.parametrize("value", [{"auc": 0.5}, (0.5, 0.4), None, np.zeros(3), "0.5", [0.5], 1j, torch.zeros(2)])
-@pytest.mark.parametrize("kind", ["table", "list"])
-def test_a_function_that_returns_no_number_is_refused_before_the_first_step(kind, value):
-    """A dict, a tuple, None, an array, a text is named with its type."""
-
-    def judge(y_true, y_pred):
-        return value
-
-    trainer = zoo.trainer()
-    trainer.evaluate_fn = judge
-    assert_refused(trainer, validation(kind), f"judge: the function must return one number; got {type(value).__name__}", TypeError)
-
-
-@pytest.mark.parametrize("value", [0.5, np.float32(0.5), torch.tensor(0.5), np.array([0.5]), 1, True, float("nan")])
-def test_a_function_may_return_any_one_number(value):
-    """Numbers of Python, numpy and torch, and NaN, train."""
-    trainer = zoo.trainer(n_epoch=1)
-    trainer.evaluate_fn = lambda y_true, y_pred: value
-    assert len(trainer.fit(*zoo.loaders())) == 1
-
-
-@pytest.mark.parametrize("function", [lambda y: 0.5, lambda y, p, weight: 0.5, lambda: 0.5, lambda *, y_true, y_pred: 0.5])
-def test_a_function_of_other_arguments_is_refused_at_assignment(function):
-    """A function that cannot be called with two arrays is named with its signature."""
-    with pytest.raises(TypeError, match=r"called with two arrays, \(y_true, y_pred\); got <lambda>"):
-        zoo.trainer().evaluate_fn = function
-    with pytest.raises(TypeError, match=r"called with two arrays"):
-        FunctionMetric(function)
-
-
-def test_an_error_of_the_function_is_raised_before_the_first_step():
-    """It is named with the function, and the original error is its cause."""
-
-    def broken(y_true, y_pred):
-        raise KeyError("threshold")
-
-    for kind in ("table", "DataLoader"):
-        trainer = zoo.trainer()
-        trainer.evaluate_fn = broken
-        assert_refused(trainer, validation(kind), "The function 'broken'.*raised KeyError.*threshold.*40 rows")
-    trainer = zoo.trainer()
-    trainer.evaluate_fn = broken
-    with pytest.raises(ValueError, match="raised KeyError") as caught:
-        trainer.fit(*zoo.loaders())
-    assert isinstance(caught.value.__cause__, KeyError)
-
-
-def test_a_function_that_needs_the_rows_of_the_validation_is_accepted(caplog):
-    """A function that reads an array with one entry a row fails for four rows only; without a known number of rows there is a warning."""
-    users = zoo.columns(40, seed=7)["user"]
-
-    def per_user(y_true, y_pred):
-        return float(np.bincount(users, weights=y_true * y_pred).max())
-
-    for kind, n_warning in (("table", 0), ("DataLoader", 0), ("list", 1)):
-        caplog.clear()
-        trainer = zoo.trainer(n_epoch=1)
-        trainer.evaluate_fn = per_user
-        assert len(trainer.fit(zoo.loaders()[0], validation(kind))) == 1
-        assert sum("for four made-up rows" in message for message in caplog.messages) == n_warning
-
-
-class Failing(Metric):
-    name, higher_is_better, keeps = "failing", True, ("y",)
-
-    def keep(self, y_true, y_pred, weight, x):
-        return {"y": y_true.clone()}
-
-    def compute(self):
-        return self.threshold
-
-
-def test_a_metric_that_cannot_be_computed_is_refused_before_the_first_step():
-    """A metric of the user's whose compute raises, or gives no number, is named."""
-    assert_refused(zoo.trainer(metrics=["auc", Failing()]), validation("table"), r"The metric 'failing' \(Failing\) raised AttributeError")
-    given = Failing()
-    given.threshold = {"a": 1}
-    assert_refused(zoo.trainer(metrics=["auc", given]), validation("table"), "failing: .* must return one number; got dict", TypeError)
-
-
-def test_the_trial_call_does_not_count(tmp_path):
-    """Counters of the function, its random numbers and those of the process are as if it had not been called."""
-    calls, rng = [], np.random.default_rng(0)
-
-    def sampled(y_true, y_pred):
-        calls.append(len(y_true))
-        rows = rng.permutation(len(y_true))[:30]
-        np.random.rand(), torch.rand(1)
-        return roc_auc_score(y_true[rows], y_pred[rows]) if len(np.unique(y_true[rows])) == 2 else 0.5
-
-    trainer = zoo.trainer(val_every=2)
-    trainer.evaluate_fn = sampled
-    history = trainer.fit(*zoo.loaders())
-    assert calls == [40] * len(history)
-    expected = np.random.default_rng(0)
-    for _ in calls:
-        expected.permutation(40)
-    assert rng.bit_generator.state == expected.bit_generator.state
 
 
 class Drawing(torch.utils.data.Dataset):
@@ -280,20 +155,30 @@ def test_a_state_that_cannot_be_saved_is_refused_before_the_first_step(tmp_path,
     assert len(zoo.trainer(callbacks=[callback()], n_epoch=1).fit(*zoo.loaders())) == 1
 
 
+def test_rows_that_a_judge_of_its_own_chooses_are_not_checked():
+    """An objective whose judge leaves out rows without a label trains with labels and columns that the metrics would refuse."""
+
+    class Known(RowObjective):
+        def judge(self, batch):
+            rows = super().judge(batch)["label"]
+            known = rows.y != SOFT
+            return {"label": Judged(rows.y[known], rows.prediction[known], None, {"user": rows.columns["user"][known]})}
+
+    class Own(CTRTrainer):
+        def make_objective(self, model):
+            return Known(model, torch.nn.BCELoss())
+
+    for kind in ("table", "list"):
+        trainer = Own(zoo.model(), metrics=["auc", GAUC("user")], model_path=None, progress=False, n_epoch=1)
+        assert len(trainer.fit(zoo.loaders()[0], validation(kind, spoil=lambda x, y: y.__setitem__(3, SOFT)))) == 1
+
+
 def test_an_evaluate_of_a_subclass_is_not_asked_for_its_metrics():
     """A trainer that measures by its own evaluate takes labels that its metrics would not."""
 
-    class Own(type(zoo.trainer())):
+    class Own(CTRTrainer):
         def evaluate(self, model, data_loader):
             return 0.5
 
     trainer = Own(zoo.model(), model_path=None, progress=False, n_epoch=1)
     assert trainer.fit(zoo.loaders()[0], validation("table", spoil=lambda x, y: y.__setitem__(3, SOFT)))["auc"] == [0.5]
-
-
-def test_checks_store_nothing_in_the_metric():
-    """The metric of the trainer holds no rows after ``fit``."""
-    metric = AUC()
-    trainer = zoo.trainer(metrics=[metric], n_epoch=1)
-    trainer.fit(*zoo.loaders())
-    assert all(not each.state_dict() for each in trainer.scoring.metrics)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_rechub.basic.batch import split_batch
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.protocol import length_of
 from torch_rechub.data.random_state import get_random_state, set_random_state
@@ -134,14 +135,15 @@ class ForeignLoader:
                 close()
 
     def n_row(self) -> int | None:
-        """Number of rows, where a data set knows it."""
-        return length_of(getattr(self.loader, "dataset", None))
-
-    def facts(self) -> dict[str, Any]:
-        """Its class, and the sizes that it has as a torch ``DataLoader``."""
-        rows, size = length_of(getattr(self.loader, "dataset", None)), getattr(self.loader, "batch_size", None)
-        facts = {"loader": type(self.loader).__name__, "rows": rows, "batch_size": size, "batches": self.n_batch}
-        return {name: value for name, value in facts.items() if value is not None}
+        """Number of rows of a walk; None where it is not known, or where several processes share them."""
+        if isinstance(self.loader, list | tuple):
+            labels = [split_batch(batch).y for batch in self.loader]
+            return sum(len(y) for y in labels if y is not None)
+        n_batch, size = self.n_batch, getattr(self.loader, "batch_size", None)
+        n_sampled = length_of(getattr(self.loader, "sampler", None))
+        if self.sampler is not None or n_batch is None or size is None or n_sampled is None:
+            return None
+        return n_batch * size if getattr(self.loader, "drop_last", False) else n_sampled
 
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The kind of loader, its sizes, and a digest of the content of a ``TensorDataset``."""

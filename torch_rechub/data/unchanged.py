@@ -20,6 +20,7 @@ __all__ = ["unchanged"]
 
 DEPTH = 4  #: how deep attributes, closures and short containers are followed
 SHORT = 64  #: a container with more items is restored, and its items are not followed
+LONG = 1 << 24  #: a container or array with more items is not restored: it holds data, and a copy would take as much memory
 _NOT_FOLLOWED = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes, int, float, type(None))
 
 
@@ -29,8 +30,8 @@ def unchanged(*used: Any) -> Generator[None, None, None]:
 
     These are restored: the random states of torch, numpy and Python; the attributes of the objects and of what they hold; variables of a
     function's closure, and the globals that its code names; the content of lists, dicts, sets, deques, and of one-dimensional arrays and
-    tensors of integers; the states of random generators. The position of an iterator, files and whatever lies outside of the process
-    cannot be restored.
+    tensors of integers; the states of random generators. Not restored are models, and the content of what is longer than ``LONG``. The
+    position of an iterator, files and whatever lies outside of the process cannot be restored.
 
     Example:
         >>> calls = []
@@ -73,15 +74,14 @@ def _restoring(value: Any) -> Callable[[], None] | None:
     if generator is not None:
         return generator
     if isinstance(value, list | deque | set | dict):
-        return functools.partial(_refill, value, _content(value))
+        return None if len(value) > LONG else functools.partial(_refill, value, _content(value))
     if isinstance(value, Tensor | np.ndarray):
         return _restoring_integers(value)
     if isinstance(value, types.FunctionType):
         names = [name for name in value.__code__.co_names if name in value.__globals__]
         return functools.partial(_rebind, value, [*_cells(value)], {name: value.__globals__[name] for name in names})
-    if hasattr(value, "__dict__") and not isinstance(value, nn.Module):
-        return functools.partial(_reset_attributes, vars(value), dict(vars(value)))
-    return None
+    attributes = _attributes(value)
+    return None if attributes is None else functools.partial(_reset_attributes, attributes, dict(attributes))
 
 
 def _restoring_generator(value: Any) -> Callable[[], None] | None:
@@ -97,7 +97,11 @@ def _restoring_generator(value: Any) -> Callable[[], None] | None:
 
 def _restoring_integers(value: Any) -> Callable[[], None] | None:
     """An order of rows that is shuffled in place."""
-    if value.ndim != 1 or (value.dtype.is_floating_point if isinstance(value, Tensor) else value.dtype.kind not in "iu"):
+    if (
+        value.ndim != 1
+        or len(value) > LONG
+        or (value.dtype.is_floating_point if isinstance(value, Tensor) else value.dtype.kind not in "iu")
+    ):
         return None
     before: Any = value.clone() if isinstance(value, Tensor) else value.copy()
 
@@ -119,10 +123,22 @@ def _parts(value: Any) -> list[Any]:
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, dict | list | tuple | set | deque):
         return list(value.values() if isinstance(value, dict) else value) if len(value) <= SHORT else []
-    if hasattr(value, "__dict__") and not isinstance(value, nn.Module | Tensor | np.ndarray):
-        methods = [getattr(type(value), name, None) for name in ("__call__", "__iter__", "__getitem__")]
-        return [*vars(value).values(), *(method for method in methods if isinstance(method, types.FunctionType))]
-    return []
+    attributes = _attributes(value)
+    if attributes is None:
+        return []
+    methods = [getattr(type(value), name, None) for name in ("__call__", "__iter__", "__getitem__")]
+    return [*attributes.values(), *(method for method in methods if isinstance(method, types.FunctionType))]
+
+
+def _attributes(value: Any) -> dict[str, Any] | None:
+    """The attributes of an object of a plain class, without a call of its code; None of a module, an array, and of what has none."""
+    if isinstance(value, nn.Module | Tensor | np.ndarray):
+        return None
+    try:
+        attributes = object.__getattribute__(value, "__dict__")
+    except (AttributeError, TypeError):
+        return None
+    return attributes if isinstance(attributes, dict) else None
 
 
 def _cells(function: types.FunctionType) -> list[tuple[Any, Any]]:

@@ -80,7 +80,8 @@ def check_validation(trainer: Any, val: Loader | None) -> None:
         labelled = {} if batch is None else objective.labelled(batch)
         if isinstance(scorer, RowScorer):
             metrics = {} if trainer.overrides_evaluate else scorer.by_task
-            _check_metrics(metrics, kept, labelled, getattr(val, "n_row", lambda: None)(), trainer.ranks.is_first)
+            n_row = val.n_row() if labelled and hasattr(val, "n_row") else None  # type: ignore[attr-defined]
+            _check_metrics(metrics, kept, labelled, n_row, trainer.ranks.is_first)
     except (TypeError, ValueError) as error:
         raise type(error)(f"In the validation data: {error}") from error.__cause__
     if kept is not None and labelled:
@@ -119,11 +120,12 @@ def _check_metrics(metrics: Any, kept: KeptRows | None, labelled: dict[str, Labe
     """Check columns and labels of each metric, then compute it from made-up predictions."""
     for i, (task, of_task) in enumerate(metrics.items() or [(None, ())]):
         rows = next(iter(labelled.values()), None) if task is None else labelled.get(task)
+        rows = None if rows is None or rows.y is None or not len(rows.y) else rows
         for metric in of_task:
             if rows is not None and rows.y is not None:
                 metric.check(rows.y, rows.weight, rows.columns)
             if is_first:
-                try_metric(metric, rows, n_row)
+                try_metric(metric, rows, None if rows is None else n_row)  # a judge that is not known may leave out rows
         if kept is not None and i == 0 and rows is not None and rows.y is not None:
             kept.check(rows.y, rows.weight, rows.columns)
             _keep_one_row(kept, rows)

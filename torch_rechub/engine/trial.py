@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_rechub.basic.batch import PackedFeatures
 from torch_rechub.basic.metric import FunctionMetric, Metric
 from torch_rechub.basic.metric.function import as_number
 from torch_rechub.data.unchanged import unchanged
@@ -40,55 +41,62 @@ def try_metric(metric: Metric, rows: Labelled | None, n_row: int | None) -> None
         TypeError: when the value is not one number.
         ValueError: when the metric raised an error, which is the cause.
     """
-    y = None if rows is None else rows.y
-    try:
-        _compute(metric, *_made_up(4), rows)
+    if rows is None and not isinstance(metric, FunctionMetric):
+        return  # its columns are not known
+    first = _error_of(metric, 4, None, rows)
+    if first is None:
         return
-    except _NotOneNumberError as error:
-        raise TypeError(str(error)) from error.__cause__
-    except Exception as error:
-        first = error
-    if n_row is None or n_row <= 0:
-        logger.warning(
-            "%s raised %s for four made-up rows: %s. If it does so for the rows of a validation, the first validation ends the run",
-            _name(metric),
-            type(first).__name__,
-            first,
-        )
+    whole = rows if rows is not None and rows.y is not None and len(rows.y) == n_row else None
+    if not n_row or (whole is None and not isinstance(metric, FunctionMetric)):
+        remedy = "If it does so for the rows of a validation, the first validation ends the run"
+        logger.warning("%s raised %s for four made-up rows: %s. %s", _name(metric), type(first).__name__, first, remedy)
         return
-    try:
-        made_up_y, prediction = _made_up(n_row)
-        _compute(metric, y if y is not None and len(y) == n_row else made_up_y, prediction, rows)
-    except _NotOneNumberError as error:
-        raise TypeError(str(error)) from error.__cause__
-    except Exception as error:
+    error = _error_of(metric, n_row, whole, rows)
+    if error is not None:
         raise ValueError(
             f"{_name(metric)} raised {type(error).__name__}: {error} It was called before the first step with made-up predictions for "
             f"{n_row} rows, in the shape that a validation gives: two arrays, (y_true, y_pred). Mend it, or leave it out."
         ) from error
 
 
-class _NotOneNumberError(TypeError):
-    """The metric gave something else than a number."""
+def _error_of(metric: Metric, n_row: int, whole: Labelled | None, rows: Labelled | None) -> Exception | None:
+    """The error that the metric raises for ``n_row`` made-up predictions, or None.
 
+    Args:
+        metric: is not changed.
+        n_row: number of rows.
+        whole: all rows of the validation, where they are known; otherwise labels are made up.
+        rows: known rows, the first of which gives the columns of rows that are made up.
 
-def _compute(metric: Metric, y: Tensor, prediction: Tensor, rows: Labelled | None) -> None:
-    """Its value for the rows; each column holds the value of the first known row, so that all rows are of one group."""
-    n, columns = len(y), None
-    if rows is not None and isinstance(rows.columns, Mapping):
-        columns = {name: rows.columns[name][:1].expand(n) for name in metric.columns}
-    function = metric.fn if isinstance(metric, FunctionMetric) else metric
-    with unchanged(function):
-        fresh = metric.empty()
-        fresh.update(y, prediction, None if rows is None or rows.weight is None else torch.ones(n), columns)
-        if isinstance(fresh, FunctionMetric):
-            value: Any = fresh.call()
-        else:
-            value = fresh.compute()
+    Raises:
+        TypeError: when the value is not one number.
+    """
+    y, prediction = _made_up(n_row)
+    if whole is not None and whole.y is not None:
+        y, weight, columns = whole.y, whole.weight, whole.columns
+    else:
+        weight = None if rows is None or rows.weight is None else torch.ones(n_row)
+        columns = None if rows is None else _repeated(rows.columns, n_row)
     try:
-        as_number(metric.name, value)
-    except TypeError as error:
-        raise _NotOneNumberError(str(error)) from error
+        with unchanged(metric.fn if isinstance(metric, FunctionMetric) else metric):
+            fresh = metric.empty()
+            fresh.update(y, prediction, weight, columns)
+            value: Any = fresh.call() if isinstance(fresh, FunctionMetric) else fresh.compute()
+    except Exception as error:
+        return error
+    as_number(metric.name, value)
+    return None
+
+
+def _repeated(columns: Any, n_row: int) -> Any:
+    """The first row of each column ``n_row`` times, so that all rows are of one group."""
+    if isinstance(columns, PackedFeatures):
+        columns = columns.take(slice(0, 1))
+    if isinstance(columns, Mapping):
+        return {name: _repeated(column, n_row) for name, column in columns.items()}
+    if isinstance(columns, Tensor):
+        return columns[:1].expand(n_row, *columns.shape[1:])
+    return [*columns[:1]] * n_row if isinstance(columns, list | tuple) else columns
 
 
 def _made_up(n_row: int) -> tuple[Tensor, Tensor]:
