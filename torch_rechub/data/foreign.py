@@ -145,6 +145,12 @@ class ForeignLoader:
             return None
         return n_batch * size if getattr(self.loader, "drop_last", False) else n_sampled
 
+    def facts(self) -> dict[str, Any]:
+        """Its class, and the sizes that it has as a torch ``DataLoader``."""
+        rows, size = length_of(getattr(self.loader, "dataset", None)), getattr(self.loader, "batch_size", None)
+        facts = {"loader": type(self.loader).__name__, "rows": rows, "batch_size": size, "batches": self.n_batch}
+        return {name: value for name, value in facts.items() if value is not None}
+
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The kind of loader, its sizes, and a digest of the content of a ``TensorDataset``."""
         dataset = getattr(self.loader, "dataset", None)
