@@ -15,13 +15,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "torch_rechub."))
 
 #: What each room may import besides itself.
-GROUND = {"types", "torch_private", "storage", "kernels", "report"}
+GROUND = {"types", "arguments", "torch_private", "storage", "kernels", "report"}
 BELOW = {
     "types": set(),
+    "arguments": {"types"},
     "torch_private": set(),
     "storage": {"types", "torch_private"},
     "kernels": {"types", "torch_private"},
-    "report": {"types"},
+    "report": {"types", "arguments"},
     "basic": GROUND,
     "data": {*GROUND, "basic"},
     "optim": {*GROUND, "basic"},

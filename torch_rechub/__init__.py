@@ -4,7 +4,6 @@ Subpackages are imported on first access: ``import torch_rechub; torch_rechub.tr
 """
 
 import importlib
-import logging
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "basic", "data", "datasets", "models", "optim", "trainers", "utils"]
 
 __version__ = "0.1.0"
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -167,5 +167,5 @@ def test_loader_pickles():
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5])
 def test_loader_refuses_wrong_batch_sizes(batch_size):
     """batch_size must be a whole number of at least one."""
-    with pytest.raises(ValueError, match=f"batch_size must be a whole number >= 1; got {batch_size}"):
+    with pytest.raises(ValueError, match=f"batch_size must be an integer >= 1; got {batch_size}"):
         TableLoader(make_table(3), batch_size)

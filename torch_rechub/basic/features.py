@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 from torch import nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.initializers import RandomNormal
 
 __all__ = ["DenseFeature", "EmbeddedFeature", "Feature", "Pooling", "SequenceFeature", "SparseFeature", "get_auto_embedding_dim"]
@@ -29,6 +30,7 @@ def get_auto_embedding_dim(num_classes: int) -> int:
     return int(6 * num_classes**0.25)
 
 
+@named_arguments
 @dataclass(frozen=True, repr=False)
 class DenseFeature:
     """A column of numbers, or of vectors of numbers, that a model reads without an embedding.
@@ -56,6 +58,7 @@ class DenseFeature:
         return f"<DenseFeature {self.name}>"
 
 
+@named_arguments
 @dataclass(frozen=True, repr=False)
 class EmbeddedFeature:
     """The base class of :class:`SparseFeature` and :class:`SequenceFeature`: ids that are looked up in an embedding table."""
@@ -92,6 +95,7 @@ class EmbeddedFeature:
         return f"<{type(self).__name__} {self.name} with Embedding shape ({self.vocab_size}, {self.embed_dim})>"
 
 
+@named_arguments
 @dataclass(frozen=True, repr=False)
 class SparseFeature(EmbeddedFeature):
     """A column with one id per row.
@@ -113,6 +117,7 @@ class SparseFeature(EmbeddedFeature):
     """
 
 
+@named_arguments
 @dataclass(frozen=True, repr=False, init=False)
 class SequenceFeature(EmbeddedFeature):
     """A column with a list of ids per row, padded to one length ``L``.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -39,6 +41,7 @@ class Initializer:
         return embedding
 
 
+@named_arguments
 @dataclass(frozen=True)
 class RandomNormal(Initializer):
     """Numbers from a normal distribution.
@@ -60,6 +63,7 @@ class RandomNormal(Initializer):
         return nn.init.normal_(weight, self.mean, self.std)
 
 
+@named_arguments
 @dataclass(frozen=True)
 class RandomUniform(Initializer):
     """Numbers from a uniform distribution between ``minval`` and ``maxval``."""
@@ -72,6 +76,7 @@ class RandomUniform(Initializer):
         return nn.init.uniform_(weight, self.minval, self.maxval)
 
 
+@named_arguments
 @dataclass(frozen=True)
 class XavierNormal(Initializer):
     """Glorot & Bengio, *Understanding the difficulty of training deep feedforward neural networks*, AISTATS 2010, eq. 12, normal form.
@@ -86,6 +91,7 @@ class XavierNormal(Initializer):
         return nn.init.xavier_normal_(weight, self.gain)
 
 
+@named_arguments
 @dataclass(frozen=True)
 class XavierUniform(Initializer):
     """Glorot & Bengio, AISTATS 2010, eq. 16: uniform within ``gain * sqrt(6 / (vocab_size + embed_dim))``."""
@@ -97,6 +103,7 @@ class XavierUniform(Initializer):
         return nn.init.xavier_uniform_(weight, self.gain)
 
 
+@named_arguments
 class Pretrained(Initializer):
     """Given weights, for example from another model.
 

@@ -7,15 +7,20 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data.foreign import ForeignLoader
+from torch_rechub.data.frames import is_frame
 from torch_rechub.data.loader import TableLoader
 from torch_rechub.data.protocol import Loader
+from torch_rechub.data.table import Table
 from torch_rechub.data.table_source import TableSource
 
 __all__ = ["as_loader"]
 
 
+@named_arguments
 def as_loader(loader: Any, name: str = "training") -> Loader:
     """A :class:`Loader` around what the user gave: the only place that asks of which class it is.
 
@@ -37,8 +42,11 @@ def as_loader(loader: Any, name: str = "training") -> Loader:
         return TableSource(loader)
     if isinstance(loader, Loader):
         return loader
+    if isinstance(loader, list | tuple) and any(isinstance(part, DataLoader) for part in loader):
+        given = f"a {type(loader).__name__} of {len(loader)}"
+        raise TypeError(f"The {name} data must be one loader; got {given}. Unpack it: train_dl, val_dl, test_dl = loaders.")
     one_batch = isinstance(loader, list | tuple) and len(loader) == 2 and _is_features(loader[0]) and not _is_features(loader[1])
-    if one_batch or not hasattr(loader, "__iter__") or isinstance(loader, Mapping | Tensor | np.ndarray):
+    if one_batch or not hasattr(loader, "__iter__") or isinstance(loader, Mapping | Tensor | np.ndarray | Table) or is_frame(loader):
         remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
         raise TypeError(f"The {name} data must be a loader that yields (x, y); got {type(loader).__name__}. {remedy}")
     return ForeignLoader(loader)

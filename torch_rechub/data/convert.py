@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data.frames import Array, to_arrays
 from torch_rechub.data.numbers import as_numbers
 
@@ -16,6 +17,7 @@ __all__ = ["array_replace_with_dict", "df_to_dict", "pad_sequences"]
 Side = Literal["pre", "post"]
 
 
+@named_arguments
 def df_to_dict(data: object) -> dict[str, Array]:
     """The columns of a pandas or polars DataFrame or an Arrow table as numpy arrays; a column of lists of one length becomes a matrix.
 
@@ -33,6 +35,7 @@ def df_to_dict(data: object) -> dict[str, Array]:
     return {name: np.array(array, copy=True) for name, array in to_arrays(data).items()}
 
 
+@named_arguments
 def pad_sequences(
     sequences: Sequence[Any],
     maxlen: int | None = None,
@@ -135,6 +138,7 @@ def _lost(values: Array, dtype: Any) -> Array:
         return (values < limits.min) | (values > limits.max) | (values != np.floor(values))
 
 
+@named_arguments
 def array_replace_with_dict(array: Any, dic: Mapping[Any, Any]) -> Array:
     """``array`` with every value replaced by its entry in ``dic``.
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data.frames import Array, columns_in_words, to_array, to_arrays
 
 __all__ = ["PredictDataset", "TorchDataset"]
 
 
+@named_arguments
 class PredictDataset(Dataset[Any]):
     """A dataset of rows ``{name: value}``. Columns are copied only if they are read-only.
 
@@ -44,6 +46,7 @@ class PredictDataset(Dataset[Any]):
         return f"{type(self).__name__}({self.length:,} rows of {columns_in_words(self.x)})"
 
 
+@named_arguments
 class TorchDataset(PredictDataset):
     """A dataset of rows ``({name: value}, label)``. Columns are copied only if they are read-only.
 

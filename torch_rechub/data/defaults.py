@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric import auc_score
 
 __all__ = ["get_loss_func", "get_metric_func"]
@@ -15,6 +16,7 @@ __all__ = ["get_loss_func", "get_metric_func"]
 Task = Literal["classification", "regression"]
 
 
+@named_arguments
 def get_loss_func(task_type: Task = "classification") -> nn.Module:
     """Binary cross entropy of probabilities, or the mean squared error.
 
@@ -29,6 +31,7 @@ def get_loss_func(task_type: Task = "classification") -> nn.Module:
     return nn.BCELoss() if task_type == "classification" else nn.MSELoss()
 
 
+@named_arguments
 def get_metric_func(task_type: Task = "classification") -> Callable[[Any, Any], float]:
     """A function of ``(y_true, y_pred)``: the area under the ROC curve, or the mean squared error.
 

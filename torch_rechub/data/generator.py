@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 import torch
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data.loader import TableLoader
 from torch_rechub.data.table import Table
 
@@ -15,7 +16,11 @@ __all__ = ["DataGenerator", "MatchDataGenerator"]
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_BATCH_SIZE = 16
+LARGE_TABLE = 10_000  #: rows from which the default batch size is warned of
 
+
+@named_arguments
 class DataGenerator:
     """Makes train, validation and test loaders.
 
@@ -44,6 +49,7 @@ class DataGenerator:
     def __repr__(self) -> str:
         return f"DataGenerator({self.table!r})"
 
+    @named_arguments
     def generate_dataloader(
         self,
         x_val: object = None,
@@ -51,7 +57,7 @@ class DataGenerator:
         x_test: object = None,
         y_test: object = None,
         split_ratio: Sequence[float] | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         num_workers: int = 0,
         seed: int | None = None,
         *,
@@ -68,7 +74,7 @@ class DataGenerator:
             split_ratio: the shares of train and validation rows, instead of the four arguments above. Numbers of rows are rounded down,
                 and the remaining rows are the test set. A validation share of 0 gives None. An empty test set gives a loader of length 0,
                 which raises an error when it is iterated.
-            batch_size: rows per batch.
+            batch_size: rows per batch; 16 by default, as in the existing package, which is slow for large tables.
             num_workers: processes that make batches; 0 is the fastest for a table in memory.
             seed: seed of the split and of the shuffling; None draws one from torch's global random state.
             weight_val: row weights of the validation set.
@@ -77,6 +83,14 @@ class DataGenerator:
         Raises:
             ValueError: when both a split and sets are given, a set is empty, or its columns differ from the training columns.
         """
+        if batch_size is None:
+            batch_size = DEFAULT_BATCH_SIZE
+            if len(self.table) >= LARGE_TABLE:
+                logger.warning(
+                    "batch_size=%d, the default, makes an epoch of %s rows many times longer than batch_size=1024. Give batch_size=...",
+                    batch_size,
+                    f"{len(self.table):,}",
+                )
         seed_is_drawn, seed = seed is None, int(torch.randint(2**62, ())) if seed is None else seed
         if split_ratio is not None:
             if any(argument is not None for argument in (x_val, y_val, x_test, y_test, weight_val, weight_test)):
@@ -109,6 +123,7 @@ class DataGenerator:
         return table
 
 
+@named_arguments
 class MatchDataGenerator:
     """Makes the three loaders for retrieval: of training pairs, of test users and of all items.
 
@@ -129,6 +144,7 @@ class MatchDataGenerator:
     def __repr__(self) -> str:
         return f"MatchDataGenerator({self.table!r})"
 
+    @named_arguments
     def generate_dataloader(
         self, x_test_user: object, x_all_item: object, batch_size: int, num_workers: int = 8, seed: int | None = None
     ) -> tuple[TableLoader, TableLoader, TableLoader]:
@@ -148,11 +164,12 @@ class MatchDataGenerator:
 
 def _split_rows(table: Table, ratio: Sequence[float], seed: int) -> tuple[Table, Table | None, Table]:
     """Train, validation and test tables of random rows, each in stored order."""
+    must = "split_ratio must be (train share, validation share) with a sum of at most 1, for example (0.8, 0.1)"
+    if not isinstance(ratio, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{must}; got {ratio!r}. The remaining rows are the test set.")
     shares = [float(share) for share in ratio]
     if not 2 <= len(shares) <= 3 or not all(0 <= share <= 1 for share in shares) or sum(shares) > 1 + 1e-9:
-        raise ValueError(
-            f"split_ratio must be (train share, validation share) with a sum of at most 1; got {tuple(ratio)}. Try (0.8, 0.1)."
-        )
+        raise ValueError(f"{must}; got {tuple(ratio)}. The remaining rows are the test set.")
     n_row = len(table)
     n_train, n_val = int(n_row * shares[0]), int(n_row * shares[1])
     for set_name, n_in_set, must_have_rows in (("training", n_train, True), ("validation", n_val, shares[1] > 0)):

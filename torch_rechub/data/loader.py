@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from torch_rechub.arguments import named_arguments, unknown_argument, whole_number
 from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.data.frames import Array
 from torch_rechub.data.order import BatchOrder
@@ -17,7 +19,12 @@ from torch_rechub.torch_private import shutdown_of
 
 __all__ = ["TableLoader"]
 
+_OWN = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn", "drop_last"}
+#: What is passed on to torch's DataLoader.
+_OPTIONS = [name for name in inspect.signature(DataLoader).parameters if name not in _OWN]
 
+
+@named_arguments
 class TableLoader(DataLoader[Any]):
     """Yields ``(x, y)``, ``(x, y, weight)`` where rows are weighted, or ``x`` where there are no labels. ``x`` is packed.
 
@@ -53,8 +60,11 @@ class TableLoader(DataLoader[Any]):
         num_workers: int = 0,
         **options: Any,
     ) -> None:
-        if int(batch_size) != batch_size or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number >= 1; got {batch_size!r}.")
+        whole_number("batch_size", batch_size)
+        allowed = ["table", "batch_size", "shuffle", "seed", "drop_last", "num_workers", *_OPTIONS]
+        unknown = next((name for name in options if name not in _OPTIONS), None)
+        if unknown is not None:
+            raise TypeError(unknown_argument(type(self).__name__, unknown, allowed))
         self.seed_is_drawn = seed is None  # not chosen by the user: a resumed run uses its saved seed
         if seed is None:
             seed = int(torch.randint(2**62, ())) if shuffle else 0

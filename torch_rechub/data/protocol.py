@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch_rechub.basic.features import Feature
 
-__all__ = ["Loader", "facts_of", "length_of"]
+__all__ = ["Loader", "check_values_of", "facts_of", "length_of"]
 
 
 @runtime_checkable
@@ -66,6 +66,17 @@ class Loader(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
         ...
+
+
+def check_values_of(loader: Loader, features: Sequence[Feature]) -> None:
+    """Check the features of all rows where the loader has them at hand, so that an error names the row of the table; for a prediction.
+
+    Raises:
+        ValueError: as :meth:`Loader.check`.
+    """
+    check = getattr(loader, "check_features", None)
+    if callable(check):
+        check(features)
 
 
 def facts_of(loader: Loader) -> dict[str, Any]:

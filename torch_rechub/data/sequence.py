@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data.frames import Array, library
 
 __all__ = ["create_seq_features", "generate_seq_feature", "neg_sample"]
@@ -20,6 +21,7 @@ Frame: TypeAlias = Any  # a pandas DataFrame; pandas is imported only when it is
 TrainValTest: TypeAlias = tuple[Frame, Frame, Frame]
 
 
+@named_arguments
 def neg_sample(click_hist: Collection[int], item_size: int) -> int:
     """A random item of 1 .. ``item_size`` that is not in ``click_hist``, drawn by Python's ``random``.
 
@@ -38,6 +40,7 @@ def neg_sample(click_hist: Collection[int], item_size: int) -> int:
     return int(index + 1 + np.searchsorted(clicked - 1 - np.arange(len(clicked)), index, side="right"))
 
 
+@named_arguments
 def generate_seq_feature(
     data: Frame,
     user_col: str,
@@ -102,6 +105,7 @@ def generate_seq_feature(
     return _train_val_test(table, (n_click - n_before)[rows], generator if shuffle else None)
 
 
+@named_arguments
 def create_seq_features(
     data: Frame,
     seq_feature_col: Sequence[str] = ("item_id", "cate_id"),

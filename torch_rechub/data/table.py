@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.data.frames import Array, columns_in_words, is_frame, library, to_array, to_arrays
 from torch_rechub.data.numbers import as_numbers
@@ -24,6 +25,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
 
 
+@named_arguments
 class Table(Dataset[Any]):
     """Rows of features, with optional labels and row weights. :meth:`from_columns` makes a table; it copies the columns.
 
@@ -31,6 +33,7 @@ class Table(Dataset[Any]):
         x: the features of all rows.
         y: labels, float32 ``(N,)``, ``(N, T)`` for T tasks, or None.
         weight: row weights, float32 ``(N,)``, or None.
+        row_numbers: the numbers that the rows have in the user's table, for errors; None counts them from 0.
 
     Example:
         >>> table = Table.from_columns({"item": [3, 4, 5], "price": [0.5, 1.0, 1.5]}, y=[1, 0, 1])
@@ -38,8 +41,8 @@ class Table(Dataset[Any]):
         (3, tensor([1., 1.]))
     """
 
-    def __init__(self, x: PackedFeatures, y: Tensor | None = None, weight: Tensor | None = None) -> None:
-        self.x, self.y, self.weight = x, y, weight
+    def __init__(self, x: PackedFeatures, y: Tensor | None = None, weight: Tensor | None = None, row_numbers: Tensor | None = None) -> None:
+        self.x, self.y, self.weight, self.row_numbers = x, y, weight, row_numbers
 
     @classmethod
     def from_columns(cls, x: object, y: object = None, weight: object = None) -> Table:
@@ -99,7 +102,10 @@ class Table(Dataset[Any]):
     def take(self, rows: RowIndex) -> Table:
         """A table of the given rows, in the given order."""
         rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
-        return Table(self.x.take(rows), None if self.y is None else self.y[rows], None if self.weight is None else self.weight[rows])
+        small = torch.int32 if len(self) <= _INT32_MAX else torch.int64
+        numbers = torch.arange(len(self), dtype=small) if self.row_numbers is None else self.row_numbers
+        y, weight = (None if part is None else part[rows] for part in (self.y, self.weight))
+        return Table(self.x.take(rows), y, weight, numbers[rows])
 
     def __repr__(self) -> str:
         kinds = [kind for kind, tensor in (("labels", self.y), ("weights", self.weight)) if tensor is not None]

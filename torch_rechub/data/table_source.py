@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_rechub.basic.batch.checks import check_features, rows_numbered_by
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.loader import TableLoader
 from torch_rechub.data.validation import check_table
@@ -75,6 +76,11 @@ class TableSource:
     def n_row(self) -> int | None:
         """Number of rows."""
         return len(self.loader.table)
+
+    def check_features(self, features: Sequence[Feature]) -> None:
+        """Check the features of the whole table; labels are not needed."""
+        with rows_numbered_by(self.loader.table.row_numbers):
+            check_features(self.loader.table.x, features, rows_of="")
 
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Names, types, sizes and a digest of the content; and how the rows are cut into batches."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch_rechub.basic.batch.checks import check_features, check_labels
+from torch_rechub.arguments import named_arguments
+from torch_rechub.basic.batch.checks import check_features, check_labels, rows_numbered_by
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.table import Table
 
 __all__ = ["check_table"]
 
 
+@named_arguments
 def check_table(table: Table, features: Sequence[Feature], binary_labels: bool = True) -> None:
-    """Check that a model of ``features`` can be trained on ``table``.
+    """Check that a model of ``features`` can be trained on ``table``. Errors number the rows as the table that it was taken from.
 
     Args:
         table: the rows to check, with their labels and weights, if any.
@@ -31,6 +33,7 @@ def check_table(table: Table, features: Sequence[Feature], binary_labels: bool =
     """
     if len(table) == 0:
         raise ValueError("The data set must have at least one row; got none. Check the filter or the split_ratio that made it.")
-    check_features(table.x, features, rows_of="")
-    if table.y is not None:
-        check_labels(table.y, table.weight, binary=binary_labels, rows_of="")
+    with rows_numbered_by(table.row_numbers):
+        check_features(table.x, features, rows_of="")
+        if table.y is not None:
+            check_labels(table.y, table.weight, binary=binary_labels, rows_of="")

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.basic.metric import AUC, auc_score
 from torch_rechub.datasets.columns import describe_columns
@@ -17,6 +18,7 @@ from torch_rechub.datasets.columns import describe_columns
 __all__ = ["Clicks"]
 
 
+@named_arguments
 @dataclass(frozen=True, eq=False)
 class Clicks:
     """Rows whose true click probabilities are known, as :func:`torch_rechub.datasets.make_clicks` generates them.

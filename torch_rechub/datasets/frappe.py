@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.datasets.columns import Split, describe_columns
 from torch_rechub.storage import expand
@@ -25,6 +26,7 @@ COLUMNS = ("user", "item", "daytime", "weekday", "isweekend", "homework", "cost"
 FILES = ("train.csv.gz", "valid.csv.gz", "test.csv.gz")
 
 
+@named_arguments
 @dataclass(frozen=True, eq=False)
 class Frappe:
     """The rows of Frappe in the published split, with ids from 0 in each column.
@@ -54,6 +56,7 @@ class Frappe:
         return describe_columns((), {name: len(ids) for name, ids in self.vocabularies.items()}, embed_dim)
 
 
+@named_arguments
 def load_frappe(folder: FilePath) -> Frappe:
     """Read the published split and re-encode each column with ids from 0.
 

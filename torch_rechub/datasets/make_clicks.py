@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.datasets.click_world import LABELS, N_CALIBRATION, LogitSum, World, sigmoid, solve_bias
 from torch_rechub.datasets.clicks import Clicks
 
 __all__ = ["make_clicks"]
 
 
+@named_arguments
 def make_clicks(
     n_row: int,
     n_dense: int = 13,

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.catalogue import CatalogueMetric, RankedUsers, get_catalogue_metric
 from torch_rechub.engine.catalogue_ranking import ScoreBlocks, dot_scores, pair_keys, rank_catalogue
 from torch_rechub.engine.distributed import SINGLE, Ranks
@@ -26,6 +27,7 @@ BLOCK_BYTES = 16 * 2**20
 MOST_BYTES = 64 * 2**20
 
 
+@named_arguments
 class CatalogueScorer:
     """Recall@K, NDCG@K, HR@K, MRR and others of a retrieval model, over all items and without sampling.
 

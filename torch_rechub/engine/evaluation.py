@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric import AUC
-from torch_rechub.data import as_loader
+from torch_rechub.data import Loader, as_loader
 from torch_rechub.engine.mean_loss import MeanLoss
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.row_objective import RowObjective
@@ -21,6 +22,7 @@ from torch_rechub.engine.step import autocast
 __all__ = ["evaluate", "evaluating", "predict", "train_one_epoch"]
 
 
+@named_arguments
 def evaluate(model: nn.Module, loader: Iterable[Any]) -> float:
     """The model's AUC on a loader's rows. Our loaders are read in stored order; the model's mode is left as it was.
 
@@ -36,6 +38,7 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> float:
         return RowScorer([metric]).score(objective, as_loader(loader).in_order(), _device_of(model))[metric.name]
 
 
+@named_arguments
 def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.optim.Optimizer) -> float:
     """One pass over ``loader`` with the binary cross-entropy; returns the mean loss over rows, weighted where rows are.
 
@@ -58,7 +61,7 @@ def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.op
     return mean.take()["loss"]
 
 
-def predict(objective: Objective, loader: Iterable[Any], device: torch.device, precision: str = "fp32") -> np.ndarray[Any, Any]:
+def predict(objective: Objective, loader: Iterable[Any] | Loader, device: torch.device, precision: str = "fp32") -> np.ndarray[Any, Any]:
     """The prediction of each row, ``(N,)``, in the loader's row order; half precision is widened to float32."""
     with evaluating(objective), autocast(device, precision):
         predictions = [objective.predict(objective.to_device(batch, device)) for batch in as_loader(loader).in_order()]

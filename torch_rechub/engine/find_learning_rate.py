@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data import Loader, as_loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.extra_state import extra_state, load_extra_state
@@ -24,6 +25,7 @@ __all__ = ["LearningRateFinding", "find_learning_rate"]
 SMOOTHING, DIVERGED = 0.9, 4.0  # the smoothed loss keeps this part per step; the search ends at this multiple of its minimum
 
 
+@named_arguments
 def find_learning_rate(
     trainer: Any, train_loader: Iterable[Any], low: float = 1e-6, high: float = 1.0, n_step: int = 100
 ) -> LearningRateFinding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from torch_rechub.arguments import check_keywords, positive_number, whole_number
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model
@@ -25,16 +25,14 @@ def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any
         TypeError, ValueError: naming the argument, what came and what to do.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
-    for name, number in (("n_epoch", n_epoch), ("accumulate", accumulate)):
-        try:
-            valid = operator.index(number) >= 1
-        except TypeError:
-            valid = False
-        if not valid or isinstance(number, bool):
-            raise ValueError(f"{name} must be an integer >= 1; got {number!r}.")
-    if clip_norm is not None and not (isinstance(clip_norm, int | float) and clip_norm > 0):
-        raise ValueError(f"clip_norm must be a number > 0, or None for no clipping; got {clip_norm!r}.")
+        given = (
+            f"the class {model.__name__}. Make a model of it: {model.__name__}(...)" if isinstance(model, type) else type(model).__name__
+        )
+        raise TypeError(f"model must be a torch.nn.Module; got {given}.")
+    whole_number("n_epoch", n_epoch)
+    whole_number("accumulate", accumulate)
+    if clip_norm is not None:
+        positive_number("clip_norm", clip_norm, ", or None for no clipping")
     if precision not in {"fp32", "bf16"}:
         raise ValueError(f"precision must be 'fp32' or 'bf16' (autocast to bfloat16); got {precision!r}.")
     if gpus is not None and len(gpus) > 1:
@@ -65,14 +63,23 @@ def refuse_lazy(objective: nn.Module, what: str) -> None:
         raise ValueError(f"{what} needs the shape of {lazy[0]}, a lazy parameter. Call the model once with the features of a batch before.")
 
 
-def validate_parts(optimizer_fn: Any, scheduler_fn: Any, scheduler_params: Any, callbacks: Any) -> None:
+def validate_parts(optimizer_fn: Any, optimizer_params: Any, scheduler_fn: Any, scheduler_params: Any, callbacks: Any) -> None:
     """The arguments that are called later.
 
     Raises:
         TypeError, ValueError: naming the argument, what came and what to do.
     """
     if not callable(optimizer_fn) or isinstance(optimizer_fn, torch.optim.Optimizer):
-        raise TypeError(f"optimizer_fn must be a class or function of the parameters, such as torch.optim.Adam; got {optimizer_fn!r}.")
+        given = f"an instance of {type(optimizer_fn).__name__}" if isinstance(optimizer_fn, torch.optim.Optimizer) else repr(optimizer_fn)
+        raise TypeError(
+            f"optimizer_fn must be a class or function of the parameters, such as torch.optim.Adam; got {given}. The trainer makes the "
+            'optimizer itself: optimizer_fn=torch.optim.Adam, optimizer_params={"lr": 1e-3}.'
+        )
+    for name, params in (("optimizer_params", optimizer_params), ("scheduler_params", scheduler_params)):
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(f"{name} must be a dict of arguments by name, such as {{'lr': 1e-3}}; got {params!r}.")
+    check_keywords("optimizer_params", optimizer_fn, optimizer_params or {})
+    check_keywords("scheduler_params", scheduler_fn, scheduler_params or {})
     if scheduler_fn is None and scheduler_params:
         raise ValueError(f"scheduler_params={scheduler_params!r} needs a scheduler_fn, such as torch.optim.lr_scheduler.StepLR.")
     if not isinstance(callbacks, list | tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.report import draw_range_test, readable_text
 from torch_rechub.storage import write_figure
 from torch_rechub.types import FilePath
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LearningRateFinding"]
 
 
+@named_arguments
 @dataclass(frozen=True)
 class LearningRateFinding:
     """The result of :func:`find_learning_rate`. Its text and ``plot`` show the suggestion.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch import move_to
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.data.protocol import Loader
@@ -44,6 +45,7 @@ class Judged(NamedTuple):
     columns: Mapping[str, Tensor] | None = None  # the columns of the rows, for metrics such as GAUC
 
 
+@named_arguments
 class Objective(nn.Module):
     """The model with everything that its training needs besides: criterion, extra losses, and what is learned with them.
 

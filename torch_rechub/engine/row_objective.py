@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch import Parts, check_features, check_labels, split_batch
 from torch_rechub.basic.loss_func import RegularizationLoss, logits_of, prediction_loss, takes_logits
 from torch_rechub.data.protocol import Loader
@@ -23,6 +24,7 @@ __all__ = ["RowObjective"]
 logger = logging.getLogger(__name__)
 
 
+@named_arguments
 class RowObjective(Objective):
     """The mean of a criterion over rows, weighted where rows are.
 
@@ -55,9 +57,7 @@ class RowObjective(Objective):
         if y is None:
             raise ValueError("Training needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
         check_labels(y, weight, binary=self.binary_labels)  # before the forward pass changes buffers
-        prediction, extra = self.model(x), None
-        if not self.loss_mode:
-            prediction, extra = prediction
+        prediction, extra = self._output(x)
         if takes_logits(self.criterion) and logits_of(prediction) is None:
             prediction = self._as_logits(prediction)
         with torch.autocast(y.device.type, enabled=False):
@@ -137,9 +137,29 @@ class RowObjective(Objective):
                     )
         return torch.logit(prediction.float(), eps=torch.finfo(torch.float32).eps) if ours and within else prediction
 
+    def _output(self, x: Any) -> tuple[Tensor, Any]:
+        """The model's prediction, and its extra loss or None.
+
+        Raises:
+            TypeError: when ``loss_mode`` does not fit what the model returns.
+        """
+        output: Any = self.model(x)
+        is_pair = isinstance(output, tuple | list) and len(output) == 2
+        if self.loss_mode and isinstance(output, Tensor):
+            return output, None
+        if not self.loss_mode and is_pair:
+            return output[0], output[1]
+        model = type(plain_model(self.model)).__name__
+        if not self.loss_mode:
+            raise TypeError(f"loss_mode=False: {model} must return (prediction, extra loss); got {_kind_of(output)}.")
+        remedy = "Return the prediction alone, a tensor (B,)"
+        if is_pair:
+            remedy += "; or make the trainer with loss_mode=False, which adds the second entry to the loss"
+        raise TypeError(f"{model} must return one tensor of predictions; got {_kind_of(output)}. {remedy}.")
+
     def _prediction(self, x: Any) -> Tensor:
         """The model's prediction ``(B,)`` without an extra loss."""
-        prediction = self.model(x) if self.loss_mode else self.model(x)[0]
+        prediction, _ = self._output(x)
         if prediction.dim() == 0:  # a model that squeezes a batch of one row
             return prediction.reshape(1)
         return prediction.squeeze(1) if prediction.dim() == 2 and prediction.shape[1] == 1 else prediction
@@ -150,3 +170,7 @@ def _part(mean: Tensor, size: Size, total: Size) -> Tensor:
     if not isinstance(size, Tensor) and not isinstance(total, Tensor) and size == total:
         return mean
     return divide(mean * (size.to(mean.device, mean.dtype) if isinstance(size, Tensor) else size), total)
+
+
+def _kind_of(output: Any) -> str:
+    return f"a {type(output).__name__} of {len(output)}" if isinstance(output, tuple | list | dict) else type(output).__name__

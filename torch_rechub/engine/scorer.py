@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric import Metric
 from torch_rechub.engine.distributed import SINGLE, Ranks
 from torch_rechub.engine.objective import Objective
@@ -30,6 +31,7 @@ class Scorer(Protocol):
         ...
 
 
+@named_arguments
 class RowScorer:
     """Metrics of labels and predictions, row by row.
 

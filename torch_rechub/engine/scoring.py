@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
 from torch_rechub.basic.metric import FunctionMetric, Metric, MetricSpec, auc_score, get_metric
@@ -33,7 +34,8 @@ class Scoring:
 
     def __init__(self, metrics: MetricSpecs, monitor: str | None, mode: Direction | None, listed: bool = True) -> None:
         if isinstance(metrics, str) or (not isinstance(metrics, Scorer) and not metrics):
-            raise ValueError(f"metrics must be a list of at least one metric, such as ['auc', 'logloss']; got {metrics!r}.")
+            remedy = f" Put it in brackets: metrics=[{metrics!r}]." if isinstance(metrics, str) else ""
+            raise ValueError(f"metrics must be a list of at least one metric, such as ['auc', 'logloss']; got {metrics!r}.{remedy}")
         self.scorer: Scorer | None = metrics if isinstance(metrics, Scorer) else None
         self.by_task: dict[str | None, list[Any]] = {}
         if isinstance(metrics, Scorer):
@@ -105,7 +107,10 @@ class Scoring:
         wanted = name or self.monitor
         metric = next((metric for metric in self.metrics if metric.name == wanted), None)
         if metric is None:
-            raise ValueError(f"monitor={wanted!r} is not measured; there are {[m.name for m in self.metrics]}. Add it to metrics=[...].")
+            names = [m.name for m in self.metrics]
+            close = [name for name in names if wanted.endswith(("/" + name, "_" + name))] or get_close_matches(wanted, names, n=1)
+            remedy = f"Did you mean {close[0]!r}?" if close else "Add it to metrics=[...]."
+            raise ValueError(f"monitor={wanted!r} is not measured; there are {names}. {remedy}")
         return metric
 
     def expected_direction(self, name: str | None = None) -> Direction:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 __all__ = ["ValidationTimes"]
 
 
@@ -19,12 +22,14 @@ class ValidationTimes:
         [2, 5, 8]
     """
 
-    def __init__(self, val_every: float | None) -> None:
+    def __init__(self, val_every: Any) -> None:
+        if not isinstance(val_every, bool) and isinstance(val_every, numbers.Real):  # numbers of numpy, too
+            val_every = int(val_every) if isinstance(val_every, numbers.Integral) else float(val_every)
         is_count = isinstance(val_every, int) and not isinstance(val_every, bool) and val_every >= 1
         is_fraction = isinstance(val_every, float) and 0 < val_every <= 1
         if val_every is not None and not is_count and not is_fraction:
             raise ValueError(f"val_every must be a fraction of an epoch in (0, 1] or a whole number of steps >= 1; got {val_every!r}.")
-        self.val_every = val_every
+        self.val_every: int | float | None = val_every
 
     @property
     def needs_length(self) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.optim.base import RowOptimizer
 from torch_rechub.optim.rows import TableRows
 
@@ -29,6 +30,7 @@ class AdagradRows(TableRows):
         self.weight.index_copy_(0, rows, new)
 
 
+@named_arguments
 class Adagrad(RowOptimizer):
     """``torch.optim.Adagrad``, where the cost of an embedding table depends on the rows of the batch only.
 
@@ -83,6 +85,7 @@ class Adagrad(RowOptimizer):
         self.state[parameter] = initial
 
 
+@named_arguments
 class RowWiseAdagrad(Adagrad):
     """Adagrad with one sum for each row of a table: the sum of the mean squares of the row's gradients.
 

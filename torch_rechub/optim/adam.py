@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.kernels import AdamStep, kernels_for
 from torch_rechub.kernels.missed import MissedSteps, why_not
@@ -117,6 +118,7 @@ class AdamRows(TableRows):
         return self.weight, self.state["exp_avg"], self.state["exp_avg_sq"], self.last
 
 
+@named_arguments
 class Adam(RowOptimizer):
     """``torch.optim.Adam``, where the cost of an embedding table depends on the rows of the batch only.
 
@@ -179,6 +181,7 @@ class Adam(RowOptimizer):
         return super().why_dense(decoupled) or _why_not(*group["betas"], group["eps"])
 
 
+@named_arguments
 class AdamW(Adam):
     """``torch.optim.AdamW``: :class:`Adam` with decoupled weight decay, which is exact for tables too.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.table import EmbeddingTable, table_of
 from torch_rechub.optim.rows import TableRows, coalesced
 from torch_rechub.optim.whole import WholeTable
@@ -21,6 +22,7 @@ Group = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
+@named_arguments
 class RowOptimizer(torch.optim.Optimizer):
     """An optimizer for all parameters of a model; the cost of updating an :class:`EmbeddingTable` depends on the batch, not on its size.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.optim.base import RowOptimizer
 from torch_rechub.optim.rows import TableRows
 
@@ -25,6 +26,7 @@ class FTRLRows(TableRows):
             tensor.index_copy_(0, rows, new)
 
 
+@named_arguments
 class FTRL(RowOptimizer):
     """FTRL-Proximal, coordinate by coordinate, for tables and all other parameters.
 

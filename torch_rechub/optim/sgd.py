@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.optim.base import RowOptimizer
 from torch_rechub.optim.rows import TableRows, eagerly
@@ -144,6 +145,7 @@ class SGDRows(TableRows):
             self.last = self.last.to(self.table.weight.device)
 
 
+@named_arguments
 class SGD(RowOptimizer):
     """``torch.optim.SGD``, where the cost of an embedding table depends on the rows of the batch only.
 

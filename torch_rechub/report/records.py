@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, overload
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["RECORD_FIELDS", "Records", "is_record_field"]
 
 #: The names that a record uses for fields other than metrics; a metric of such a name would overwrite the field.
@@ -25,6 +27,7 @@ def is_record_field(name: str) -> bool:
     return name in RECORD_FIELDS or name.startswith(TERM)
 
 
+@named_arguments
 class Records:
     """A list of records and the name of the monitored metric. Each record is a dict.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress, Report
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.schedules import Interval
@@ -42,6 +43,7 @@ __all__ = ["Trainer"]
 logger = logging.getLogger(__name__)
 
 
+@named_arguments
 class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
     """Trains a model. A subclass for a task defines its objective and its default metrics; everything else is the same for all tasks.
 
@@ -114,7 +116,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         progress: bool = True,
     ) -> None:
         validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision)
-        validate_parts(optimizer_fn, scheduler_fn, scheduler_params, callbacks)
+        validate_parts(optimizer_fn, optimizer_params, scheduler_fn, scheduler_params, callbacks)
         self.ranks = join_ranks()
         self.device = resolve_device(self.ranks.device_for(device))
         self.n_epoch, self.accumulate, self.clip_norm = n_epoch, accumulate, clip_norm
@@ -149,6 +151,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         """What the task optimizes: its one seam. The objective holds the model, the criterion, and what is learned besides the model."""
         raise NotImplementedError
 
+    @named_arguments
     def fit(
         self,
         train_dataloader: Iterable[Any] | Loader,
@@ -247,6 +250,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
             measured = f"no validation had a finite {self.monitor}" if len(run.history) else "there was no validation"
             logger.warning("%s: the model keeps its last weights", measured if self.validates else "there was no validation data")
 
+    @named_arguments
     def train_one_epoch(self, data_loader: Iterable[Any], log_interval: int = 10) -> float:
         """One epoch with the trainer's optimizer and no validation; returns the mean loss over rows.
 

@@ -7,7 +7,9 @@ feature and the row. On CUDA nothing waits for the device: the conditions are as
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 
 import torch
@@ -22,6 +24,32 @@ from torch_rechub.types import Features
 __all__ = ["check_features", "check_labels"]
 
 _FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
+
+
+_of_trained_model: ContextVar[bool] = ContextVar("of_trained_model", default=False)
+
+
+_row_numbers: ContextVar[Tensor | None] = ContextVar("row_numbers", default=None)
+
+
+@contextmanager
+def rows_numbered_by(numbers: Tensor | None) -> Generator[None, None, None]:
+    """Within, an error names row i by ``numbers[i]``, the number of the row in the user's table; None numbers them from 0."""
+    token = _row_numbers.set(numbers)
+    try:
+        yield
+    finally:
+        _row_numbers.reset(token)
+
+
+@contextmanager
+def of_trained_model() -> Generator[None, None, None]:
+    """Within, an id beyond the vocabulary is one that training has not seen; a larger vocabulary would not help."""
+    token = _of_trained_model.set(True)
+    try:
+        yield
+    finally:
+        _of_trained_model.reset(token)
 
 
 def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the batch") -> None:
@@ -161,6 +189,8 @@ def _check_range(feature: SparseFeature | SequenceFeature, what: str, ids: Tenso
         _require(lambda v: v >= 0, ids, f"{what}: ids must be >= 0", "Re-encode from 0; a missing value takes an id of its own.", rows_of)
     if highest >= size:
         remedy = f"Use vocab_size={highest + 1} or re-encode from 0."
+        if _of_trained_model.get():
+            remedy = "The model was trained without it: encode the values that were not in the training data as one id that was."
         _require(lambda v: v < size, ids, f"{what}: ids must be < vocab_size={size}", remedy, rows_of)
 
 
@@ -174,6 +204,8 @@ def _require(test: Callable[[Tensor], Tensor], values: Tensor, must: str, remedy
         return
     first = int(valid.flatten().logical_not().nonzero()[0])
     row = first // max(values[0].numel(), 1)
+    numbers = _row_numbers.get()
+    row = row if numbers is None else int(numbers[row])
     value = values.flatten()[first].item()
     shown = _shown(float(value))
     raise ValueError(f"{must}; got {shown} at row {row}{' of ' + rows_of if rows_of else ''}. {remedy}")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
@@ -24,6 +25,7 @@ __all__ = ["Checkpoint"]
 logger = logging.getLogger(__name__)
 
 
+@named_arguments
 class Checkpoint(Callback):
     """Writes ``model_path/model.pth``, the best weights, and what a run needs to be resumed, in ``model_path/resume/``.
 

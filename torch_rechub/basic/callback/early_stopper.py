@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.early_stopping import (
     Decision,
@@ -34,6 +35,7 @@ SAVED = {
 }
 
 
+@named_arguments
 class EarlyStopper(Callback):
     """Decides when to stop, and holds the best weights. By hand it is a pure decision; in a trainer it is a callback.
 
@@ -136,6 +138,7 @@ class EarlyStopper(Callback):
         """Validations in a row without a meaningful improvement."""
         return self.meaningful.trial_counter
 
+    @named_arguments
     def stop_training(
         self, val_auc: float | Mapping[str, float], weights: Any, *, y_true: Any = None, y_pred: Any = None, groups: Any = None
     ) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.averaged_weights import AveragedWeights
 
 __all__ = ["EMA"]
 
 
+@named_arguments
 class EMA(AveragedWeights):
     """Validates, keeps and saves an exponential moving average of the weights; training itself does not see it.
 

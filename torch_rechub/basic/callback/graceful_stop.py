@@ -10,6 +10,7 @@ import time
 from types import FrameType
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage import absolute
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 NOTICE_STATUS = 75  # EX_TEMPFAIL of sysexits.h: a temporary failure
 
 
+@named_arguments
 class GracefulStop(Callback):
     """Handles SIGINT (Ctrl-C), SIGTERM, and the notice file that some clusters write.
 

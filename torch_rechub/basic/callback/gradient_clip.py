@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 
 __all__ = ["GradientClip"]
 
 
+@named_arguments
 class GradientClip(Callback):
     """Clips the gradients of each optimizer step, row gradients of tables included; first each number, then the norm of all.
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer, lr_scheduler
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 from torch_rechub.basic.callback.training import Training
@@ -15,6 +16,7 @@ from torch_rechub.storage import NATURAL, REAL, check_shape
 __all__ = ["Interval", "LearningRate"]
 
 
+@named_arguments
 class LearningRate(Callback):
     """Creates a scheduler for the trainer's optimizer and steps it.
 

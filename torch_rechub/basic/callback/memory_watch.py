@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 
@@ -19,6 +20,7 @@ _GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 GB = 1e9
 
 
+@named_arguments
 class MemoryWatch(Callback):
     """Ends a run whose process approaches a memory limit, where it can be resumed by ``fit(..., resume="auto")``.
 

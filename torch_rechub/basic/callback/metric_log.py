@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 
 __all__ = ["MetricLog"]
 
 
+@named_arguments
 class MetricLog(Callback):
     """Calls ``log_hyperparams`` once, ``log_metrics`` at each record, ``finish`` at the end, on every logger.
 

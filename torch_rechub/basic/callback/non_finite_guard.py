@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
@@ -29,6 +30,7 @@ SAVED = {
 }
 
 
+@named_arguments
 class NonFiniteGuard(Callback):
     """Prevents an optimizer step with a NaN or infinite loss or gradient from changing the weights.
 

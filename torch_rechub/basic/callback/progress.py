@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.kernels import announce_compilation
@@ -13,6 +14,7 @@ from torch_rechub.kernels import announce_compilation
 __all__ = ["Progress", "describe_record"]
 
 
+@named_arguments
 class Progress(Callback):
     """Progress bars by ``tqdm`` for the epoch and for each validation, and one line per record; in a log file the lines only.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.layers import EmbeddingTable
@@ -14,6 +15,7 @@ from torch_rechub.basic.layers import EmbeddingTable
 __all__ = ["ReinitEmbeddings"]
 
 
+@named_arguments
 class ReinitEmbeddings(Callback):
     """Initializes all trainable embeddings again at the start of every epoch but the first; all other weights continue.
 

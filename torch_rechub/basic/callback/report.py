@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage import absolute, expand, make_folder, refuse_obstacle
@@ -14,6 +15,7 @@ from torch_rechub.types import FilePath
 __all__ = ["Report"]
 
 
+@named_arguments
 class Report(Callback):
     """Writes ``trainer.report(path)`` at the end of ``fit``, on every way out: curves, decisions, data, model,
     settings, environment, the reason.

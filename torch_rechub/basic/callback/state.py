@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.history import History
 
 __all__ = ["Phase", "Requests", "TrainerState"]
@@ -16,6 +17,7 @@ __all__ = ["Phase", "Requests", "TrainerState"]
 Phase: TypeAlias = Literal["idle", "wait", "train", "validate", "decide", "save"]
 
 
+@named_arguments
 @dataclass
 class TrainerState:
     """The position of a run and what its last batch and validation gave. Callbacks read it; the training loop writes it."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.averaged_weights import AveragedWeights
 from torch_rechub.basic.callback.training import Training
 
 __all__ = ["SWA"]
 
 
+@named_arguments
 class SWA(AveragedWeights):
     """Validates, keeps and saves the mean of the weights of all steps since ``start_epoch``.
 

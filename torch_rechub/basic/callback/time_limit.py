@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage import REAL, check_shape
@@ -16,6 +17,7 @@ __all__ = ["TimeLimit"]
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
+@named_arguments
 class TimeLimit(Callback):
     """Ends a run before a wall time is over, where it can be resumed by ``fit(..., resume="auto")``.
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.plain import are_plain
 
 __all__ = ["BiLinearInteractionLayer"]
@@ -14,6 +15,7 @@ __all__ = ["BiLinearInteractionLayer"]
 BilinearType: TypeAlias = Literal["field_all", "field_each", "field_interaction"]
 
 
+@named_arguments
 class BiLinearInteractionLayer(nn.Module):
     """``(W v_i) * v_j`` for all pairs ``i < j``: Huang et al., *FiBiNET*, RecSys 2019, eq. 5-7.
 

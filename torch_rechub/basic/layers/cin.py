@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["CIN"]
 
 
+@named_arguments
 class CIN(nn.Module):
     """Compressed interaction network: feature maps ``X^k_h = relu(sum_ij W^{k,h}_ij X^0_i * X^{k-1}_j)``, summed over D, then a Linear.
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.dense import Linear
 from torch_rechub.basic.layers.plain import are_plain
 
 __all__ = ["CrossLayer", "CrossNetMix", "CrossNetV2", "CrossNetwork"]
 
 
+@named_arguments
 class CrossLayer(nn.Module):
     """One cross layer without the residual: ``x_0 * (w . x_i) + b``.
 
@@ -61,6 +63,7 @@ class _Crosses(nn.Module):
         return x
 
 
+@named_arguments
 class CrossNetwork(_Crosses):
     """``x_{l+1} = x_0 * (w_l . x_l) + b_l + x_l``: the cross network of DCN (ADKDD 2017, eq. 3), with one weight vector per layer.
 
@@ -80,6 +83,7 @@ class CrossNetwork(_Crosses):
         super().__init__(input_dim, [nn.Linear(input_dim, 1, bias=False) for _ in range(num_layers)])
 
 
+@named_arguments
 class CrossNetV2(_Crosses):
     """``x_{l+1} = x_0 * (W_l x_l) + b_l + x_l``: one weight matrix per layer.
 
@@ -102,6 +106,7 @@ class CrossNetV2(_Crosses):
         super().__init__(input_dim, [Linear(input_dim, input_dim, bias=False) for _ in range(num_layers)])
 
 
+@named_arguments
 class CrossNetMix(nn.Module):
     """``x_{l+1} = sum_k g_k(x_l) * x_0 * (U_k tanh(C_k tanh(V_k^T x_l)) + b_l) + x_l``: a gated mixture of low-rank crosses.
 

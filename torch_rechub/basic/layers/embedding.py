@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch.checks import check_features
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.initializers import Initializer
@@ -25,6 +26,7 @@ __all__ = ["EmbeddingLayer", "FeatureEmbedding"]
 COLUMNS = "columns"
 
 
+@named_arguments
 class EmbeddingLayer(nn.Module):
     """One fused table for each embedding width, with the state of one embedding per feature.
 

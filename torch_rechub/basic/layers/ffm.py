@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.mlp import MLP
 
 __all__ = ["CEN", "FFM"]
 
 
+@named_arguments
 class FFM(nn.Module):
     """``v_{i, j} * v_{j, i}`` for all pairs ``i < j``, where ``v_{i, j}`` is the embedding of field i for field j.
 
@@ -50,6 +52,7 @@ class FFM(nn.Module):
         return crossed.sum(dim=-1, keepdim=True) if self.reduce_sum else crossed
 
 
+@named_arguments
 class CEN(nn.Module):
     """Compose-excitation network: attention weights for the crosses, computed from the crosses.
 

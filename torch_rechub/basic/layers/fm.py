@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.linear import LR
 from torch_rechub.basic.layers.plain import are_plain
 
@@ -68,6 +69,7 @@ def linear_and_pairs(x: Tensor, linear: LR, fm: FM) -> Tensor:
     return (linear(x.flatten(1)) + fm(x)).squeeze(1)
 
 
+@named_arguments
 class FM(nn.Module):
     """The second-order part of a factorization machine: the sum of ``x_i * x_j`` over all pairs of fields.
 

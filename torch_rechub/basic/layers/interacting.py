@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["InteractingLayer"]
 
 
+@named_arguments
 class InteractingLayer(nn.Module):
     """Multi-head self-attention over the fields, then ``relu(heads + W_Res x)``.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["LR"]
 
 
+@named_arguments
 class LR(nn.Module):
     """Logistic regression: ``w x + b``, with an optional sigmoid.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
 
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.activation import activation_layer
 from torch_rechub.basic.layers.batch_norm import BatchNorm1d
 from torch_rechub.basic.layers.dense import Linear
@@ -15,6 +17,7 @@ from torch_rechub.basic.layers.dropout import Dropout
 __all__ = ["MLP"]
 
 
+@named_arguments
 class MLP(nn.Module):
     """Fully connected layers: Linear, batch normalisation, activation, dropout for each width, then a Linear to one number.
 
@@ -48,9 +51,9 @@ class MLP(nn.Module):
         activation: str | type[nn.Module] = "relu",
     ) -> None:
         super().__init__()
-        hidden = list(dims or [])
+        hidden = _as_widths(dims)
         _check_widths(input_dim, hidden)
-        if not 0 <= dropout < 1:
+        if not isinstance(dropout, Real) or not 0 <= dropout < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"MLP: dropout must be >= 0 and < 1; got {dropout!r}. It is the probability of a zero, for example 0.1.")
         layers: list[nn.Module] = []
         width = input_dim
@@ -71,6 +74,15 @@ def _activation(name: str | type[nn.Module], width: int) -> nn.Module:
     if isinstance(layer, nn.ReLU):
         layer.inplace = True  # its input, the output of the batch norm, is not used again, not even by the gradient of the batch norm
     return layer
+
+
+def _as_widths(dims: Any) -> list[int]:
+    """The widths as a list; None is none."""
+    if dims is None:
+        return []
+    if isinstance(dims, str) or not isinstance(dims, Iterable):
+        raise TypeError(f"MLP: dims must be a list of widths, one for each hidden layer; got {dims!r}. Write dims=[{dims}].")
+    return list(dims)
 
 
 def _check_widths(input_dim: int, dims: list[int]) -> None:

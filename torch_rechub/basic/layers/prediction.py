@@ -7,11 +7,14 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["PredictionLayer"]
 
 TaskType: TypeAlias = Literal["classification", "regression"]
 
 
+@named_arguments
 class PredictionLayer(nn.Module):
     """The sigmoid for classification, the identity for regression.
 

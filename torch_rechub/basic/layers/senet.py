@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["SENETLayer"]
 
 
+@named_arguments
 class SENETLayer(nn.Module):
     """Fields multiplied by weights that a bottleneck computes from the means of the fields: ``v_i * relu(W2 relu(W1 z))_i``.
 

@@ -14,6 +14,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import EmbeddedFeature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.rows_view import RowsView
@@ -43,6 +44,7 @@ class RowOwner(Protocol):
         ...
 
 
+@named_arguments
 class EmbeddingTable(nn.Module):
     """Embeddings of one width for several features.
 

@@ -8,11 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["InBatchNCELoss", "NCELoss"]
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
 
+@named_arguments
 class NCELoss(nn.Module):
     """``-log softmax(logits / temperature)[target]``: InfoNCE, where each column of ``logits`` is an item.
 
@@ -59,6 +62,7 @@ class NCELoss(nn.Module):
         return loss.sum() / (targets != self.ignore_index).sum().clamp(min=1)
 
 
+@named_arguments
 class InBatchNCELoss(NCELoss):
     """:class:`NCELoss` of inner products: ``logits = embeddings @ item_embeddings.T``.
 

@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["BPRLoss", "HingeLoss"]
 
 
+@named_arguments
 class HingeLoss(nn.Module):
     """Hinge on the hardest negative of each row: ``max(0, max_n(neg) - pos + margin)``, then the mean over rows.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.table import EmbeddingTable
 
 __all__ = ["RegularizationLoss"]
@@ -19,6 +20,7 @@ _NORMALISATIONS = (
 )
 
 
+@named_arguments
 class RegularizationLoss(nn.Module):
     """``sum over weights of l1 * |w| + l2 * w^2``, with one pair of coefficients for embedding tables and one for all others.
 

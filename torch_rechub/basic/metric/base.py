@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.chunks import Chunks
 from torch_rechub.report.records import RECORD_FIELDS, is_record_field
 from torch_rechub.types import Features
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 MetricT = TypeVar("MetricT", bound="Metric")
 
 
+@named_arguments
 class Metric(ABC):
     """A value that is computed over batches.
 

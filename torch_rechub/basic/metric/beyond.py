@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.topk import as_list, check_topks, format_scores
 
 __all__ = ["coverage_score", "diversity_score", "novelty_score"]
@@ -16,6 +17,7 @@ __all__ = ["coverage_score", "diversity_score", "novelty_score"]
 MIN_POPULARITY = 1e-10
 
 
+@named_arguments
 def diversity_score(
     y_pred: Mapping[Any, Iterable[Any]], item_embeddings: Mapping[Any, Any] | np.ndarray, topKs: Sequence[int] | None = None
 ) -> dict[str, list[str]]:
@@ -41,6 +43,7 @@ def diversity_score(
     return {"Diversity": format_scores("Diversity", ks, scores)}
 
 
+@named_arguments
 def coverage_score(
     y_pred: Mapping[Any, Iterable[Any]], all_items: Collection[Any], topKs: Sequence[int] | None = None
 ) -> dict[str, list[str]]:
@@ -65,6 +68,7 @@ def coverage_score(
     return {"Coverage": format_scores("Coverage", ks, scores)}
 
 
+@named_arguments
 def novelty_score(
     y_pred: Mapping[Any, Iterable[Any]], item_popularity: Mapping[Any, float], topKs: Sequence[int] | None = None
 ) -> dict[str, list[str]]:

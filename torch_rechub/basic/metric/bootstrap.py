@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.delong import DeLongResult, normal_test
 from torch_rechub.basic.metric.pairs import check_rows
 
 __all__ = ["grouped_bootstrap_test"]
 
 
+@named_arguments
 def grouped_bootstrap_test(
     y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray, groups: np.ndarray, n_resample: int = 1000, seed: int = 0
 ) -> DeLongResult:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.base import suggest_name, undefined
 from torch_rechub.basic.metric.topk import user_terms
 
@@ -43,6 +44,7 @@ class RankedUsers(NamedTuple):
         return RankedUsers(self.hits[chosen], self.n_relevant[chosen], first, self.is_nan[chosen])
 
 
+@named_arguments
 class CatalogueMetric:
     """A measure of ranked lists: ``sum(numerator of a user) / sum(denominator of a user)`` over all users.
 
@@ -167,6 +169,7 @@ class CatalogueMetric:
         return f"<{type(self).__name__} {self.name}>"
 
 
+@named_arguments
 def get_catalogue_metric(spec: str | CatalogueMetric) -> CatalogueMetric:
     """A fresh metric by name. An instance gives an empty one with its settings and is not changed.
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.pairs import check_rows
 
 __all__ = ["DeLongResult", "delong_test", "delong_variance"]
@@ -32,6 +33,7 @@ class DeLongResult(NamedTuple):
     p_value: float  # two-sided
 
 
+@named_arguments
 def delong_variance(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """The AUC and the variance of its estimate.
 
@@ -57,6 +59,7 @@ def delong_variance(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     return _area(positives, negatives), _variance(positives, negatives, len(positives), len(negatives))
 
 
+@named_arguments
 def delong_test(y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray) -> DeLongResult:
     """The paired test that two scores of the same rows have the same AUC. It assumes that the rows are independent of each other.
 

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.base import Metric, clone_columns
 from torch_rechub.types import Features
 
 __all__ = ["FunctionMetric", "as_number"]
 
 
+@named_arguments
 class FunctionMetric(Metric):
     """A function of all labels and all predictions. Each ``compute`` calls it once, with all rows. It does not receive the row weights.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.gauc import GAUC
 from torch_rechub.basic.metric.pairs import check_rows, group_areas
@@ -17,6 +18,7 @@ from torch_rechub.basic.metric.pointwise import LogLoss
 __all__ = ["auc_score", "gauc_score", "get_user_pred", "log_loss"]
 
 
+@named_arguments
 def auc_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """The exact area under the ROC curve; NaN and a logged warning for one class or a NaN score.
 
@@ -39,6 +41,7 @@ def auc_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     return AUC().area(_column("y_true", y_true), _column("y_pred", y_pred))
 
 
+@named_arguments
 def gauc_score(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike, weights: Mapping[Any, float] | None = None) -> float:
     """The mean of the users' areas, as in :class:`~torch_rechub.basic.metric.gauc.GAUC`; users with labels of one class are left out.
 
@@ -73,6 +76,7 @@ def gauc_score(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike, weights: 
     return GAUC().average(areas, sizes)
 
 
+@named_arguments
 def get_user_pred(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike) -> dict[Any, dict[str, list[Any]]]:
     """The rows of each user: ``{user: {"y_true": [...], "y_pred": [...]}}``, users and rows in order of first appearance.
 
@@ -103,6 +107,7 @@ def get_user_pred(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike) -> dic
     }
 
 
+@named_arguments
 def log_loss(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Mean binary cross-entropy in nats, clipped as in :class:`~torch_rechub.basic.metric.pointwise.LogLoss`.
 

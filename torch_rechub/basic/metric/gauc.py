@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.base import Metric, clone_columns, suggest_name
 from torch_rechub.basic.metric.pairs import check_groups, check_rows, group_areas
 from torch_rechub.types import Features
@@ -15,6 +16,7 @@ from torch_rechub.types import Features
 __all__ = ["GAUC"]
 
 
+@named_arguments
 class GAUC(Metric):
     """``sum_g n_g AUC_g / sum_g n_g`` over the groups g that have both classes; ``n_g`` is the number of rows (impressions) of group g.
 

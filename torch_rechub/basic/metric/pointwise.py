@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.mean import MeanMetric, to_float64
 
 __all__ = ["MAE", "RMSE", "Accuracy", "Calibration", "LogLoss", "NormalizedEntropy"]
@@ -104,6 +105,7 @@ class Calibration(MeanMetric):
         return predicted / observed if observed else self.undefined("there is no positive label to divide by")
 
 
+@named_arguments
 class Accuracy(MeanMetric):
     """Share of rows whose predicted class is the label; the predicted class is 1 if ``y_pred > threshold``, else 0.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.base import Metric, suggest_name
 from torch_rechub.basic.metric.gauc import GAUC
@@ -27,6 +28,7 @@ _BY_NAME: dict[str, Any] = {
 }
 
 
+@named_arguments
 def get_metric(spec: MetricSpec) -> Metric:
     """A new metric without data. For an instance it has the same settings, and the instance is not changed.
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
+
 __all__ = ["hit_score", "mrr_score", "ndcg_score", "precision_score", "recall_score", "topk_metrics"]
 
 
+@named_arguments
 def topk_metrics(
     y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None
 ) -> dict[str, list[str]]:
@@ -50,26 +53,31 @@ def topk_metrics(
     return {name: format_scores(name, ks, [score[name] for score in scores]) for name in ("NDCG", "MRR", "Recall", "Hit", "Precision")}
 
 
+@named_arguments
 def ndcg_score(y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None) -> list[str]:
     """The NDCG lines of :func:`topk_metrics`."""
     return topk_metrics(y_true, y_pred, topKs)["NDCG"]
 
 
+@named_arguments
 def hit_score(y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None) -> list[str]:
     """The Hit lines of :func:`topk_metrics`."""
     return topk_metrics(y_true, y_pred, topKs)["Hit"]
 
 
+@named_arguments
 def mrr_score(y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None) -> list[str]:
     """The MRR lines of :func:`topk_metrics`."""
     return topk_metrics(y_true, y_pred, topKs)["MRR"]
 
 
+@named_arguments
 def recall_score(y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None) -> list[str]:
     """The Recall lines of :func:`topk_metrics`."""
     return topk_metrics(y_true, y_pred, topKs)["Recall"]
 
 
+@named_arguments
 def precision_score(
     y_true: Mapping[Any, Iterable[Any]], y_pred: Mapping[Any, Iterable[Any]], topKs: Sequence[int] | None = None
 ) -> list[str]:

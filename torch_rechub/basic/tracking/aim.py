@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.tracking.base import BaseLogger, numbers, plain, require
 from torch_rechub.storage import folder_address
 from torch_rechub.types import FilePath
@@ -11,6 +12,7 @@ from torch_rechub.types import FilePath
 __all__ = ["AimLogger"]
 
 
+@named_arguments
 class AimLogger(BaseLogger):
     """Aim, in a local repository (no server) or a remote one. ``aim up --repo FOLDER`` shows it.
 

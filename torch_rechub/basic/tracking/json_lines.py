@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.tracking.base import BaseLogger, plain
 from torch_rechub.storage import absolute, append_line, expand, make_folder, refuse_obstacle
 from torch_rechub.types import FilePath
@@ -13,6 +14,7 @@ from torch_rechub.types import FilePath
 __all__ = ["JsonLinesLogger"]
 
 
+@named_arguments
 class JsonLinesLogger(BaseLogger):
     """Writes one JSON object per line to a file. It needs no server and no library.
 

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.tracking.base import BaseLogger, Steps, numbers, plain, require
 from torch_rechub.storage import expand_address
 
@@ -14,6 +15,7 @@ __all__ = ["MLflowLogger"]
 PARAMS_PER_REQUEST = 100  # the most that a server accepts
 
 
+@named_arguments
 class MLflowLogger(BaseLogger):
     """MLflow, through its client: no global run is touched. ``tracking_uri="sqlite:///mlflow.db"`` needs no server.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.tracking.base import BaseLogger, numbers, plain, require
 from torch_rechub.storage import folder_address
 
 __all__ = ["SwanLabLogger"]
 
 
+@named_arguments
 class SwanLabLogger(BaseLogger):
     """SwanLab. The arguments are those of ``swanlab.init``. ``mode="offline"`` writes to ``logdir`` and needs no account.
 

@@ -7,6 +7,7 @@ import socket
 from datetime import datetime
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.tracking.base import BaseLogger, Steps, numbers, require
 from torch_rechub.storage import folder_address
 from torch_rechub.types import FilePath
@@ -39,6 +40,7 @@ class _EventFileLogger(BaseLogger):
         return f"{type(self).__name__}(log_dir={str(self._folder)!r})"
 
 
+@named_arguments
 class TensorBoardLogger(_EventFileLogger):
     """TensorBoard event files, written by ``torch.utils.tensorboard``. The arguments are those of its ``SummaryWriter``.
 
@@ -59,6 +61,7 @@ class TensorBoardLogger(_EventFileLogger):
         super().__init__(writer, folder)
 
 
+@named_arguments
 class TensorBoardXLogger(_EventFileLogger):
     """TensorBoard event files, written by the small library ``tensorboardX``. The arguments are those of its ``SummaryWriter``.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.tracking.base import BaseLogger, plain, require
 from torch_rechub.storage import folder_address
 
 __all__ = ["WandbLogger"]
 
 
+@named_arguments
 class WandbLogger(BaseLogger):
     """Weights & Biases. The arguments are those of ``wandb.init``. ``mode="offline"`` writes to ``dir`` and needs no account.
 

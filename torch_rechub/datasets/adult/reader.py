@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.datasets.columns import Split, describe_columns
 
@@ -29,6 +30,7 @@ MISSING = "?"
 TRAIN, VALIDATION, TEST = range(3)
 
 
+@named_arguments
 @dataclass(frozen=True, eq=False)
 class Adult:
     """The rows of Adult in three splits, with the vocabularies of their ids.
@@ -69,6 +71,7 @@ class Adult:
         return describe_columns(self.dense, {name: len(self.vocabularies[name]) for name in self.sparse}, embed_dim)
 
 
+@named_arguments
 def load_adult() -> Adult:
     """Read the embedded Adult data: standardized dense columns, ids of strings, and bucket ids of four numeric columns.
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import EmbeddedFeature, Feature
 from torch_rechub.basic.layers import FM, LR, MLP, EmbeddingLayer
 from torch_rechub.basic.layers.fm import linear_and_pairs
+from torch_rechub.models.arguments import arguments_of_mlp, feature_list
 from torch_rechub.models.base import RankingModel
 from torch_rechub.types import Features, Scores
 
 __all__ = ["DeepFM"]
 
 
+@named_arguments
 class DeepFM(RankingModel):
     """A factorization machine and a deep network that share their embeddings.
 
@@ -44,6 +47,8 @@ class DeepFM(RankingModel):
 
     def __init__(self, deep_features: Sequence[Feature], fm_features: Sequence[Feature], mlp_params: Mapping[str, Any]) -> None:
         super().__init__()
+        deep_features = feature_list("DeepFM", "deep_features", deep_features)
+        fm_features = feature_list("DeepFM", "fm_features", fm_features)
         _check_features(deep_features, fm_features)
         self.deep_features = list(deep_features)
         self.fm_features = list(fm_features)
@@ -53,7 +58,7 @@ class DeepFM(RankingModel):
         self.linear = LR(self.fm_dims)
         self.fm = FM(reduce_sum=True)
         self.embedding = EmbeddingLayer(self.features)
-        self.mlp = MLP(self.deep_dims, **mlp_params)
+        self.mlp = MLP(self.deep_dims, **arguments_of_mlp("DeepFM", "mlp_params", mlp_params))
 
     def logits(self, x: Features) -> Scores:
         """Log-odds of a positive label, ``(B,)``."""

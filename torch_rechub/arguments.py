@@ -1,0 +1,163 @@
+"""Arguments of the public face: an unknown one is named with the closest one, and numbers of numpy are numbers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+__all__ = ["check_keywords", "named_arguments", "positive_number", "unknown_argument", "whole_number"]
+
+Public = TypeVar("Public", bound=Callable[..., Any])
+
+_ANY_NUMBER = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+#: What users of other libraries write -> what to write here.
+REMEDIES = {
+    "lr": 'Give optimizer_params={"lr": ...}.',
+    "learning_rate": 'Give optimizer_params={"lr": ...}.',
+    "weight_decay": 'Give optimizer_params={"lr": ..., "weight_decay": ...}.',
+    "epochs": "Give n_epoch to the trainer.",
+    "max_epochs": "Give n_epoch to the trainer.",
+    "patience": "Give earlystop_patience to the trainer.",
+    "batch_size": "Give it to generate_dataloader(batch_size=...).",
+    "seed": "Give it to generate_dataloader(seed=...), and call torch.manual_seed before the model is made.",
+    "optimizer": "Give optimizer_fn, a class such as torch.optim.Adam.",
+    "scheduler": "Give scheduler_fn, a class such as torch.optim.lr_scheduler.StepLR, and scheduler_params.",
+    "loss": "Assign trainer.criterion after the trainer is made.",
+    "criterion": "Assign trainer.criterion after the trainer is made.",
+    "logger": "Give model_logger.",
+    "hidden": 'Give dims, the widths of the hidden layers: {"dims": [256, 128]}.',
+    "hidden_units": 'Give dims, the widths of the hidden layers: {"dims": [256, 128]}.',
+}
+
+
+def named_arguments(public: Public) -> Public:
+    """A decorator of a public class or function: arguments that do not fit are an error that names it and the closest argument.
+
+    A call that fits costs nothing but the call. Errors within the function pass unchanged. The class that is named is that of the object,
+    so a subclass is named as what the caller wrote.
+
+    Example:
+        >>> @named_arguments
+        ... class Box:
+        ...     def __init__(self, width=1): ...
+        >>> Box(widht=2)
+        Traceback (most recent call last):
+        TypeError: Box has no argument 'widht'. Did you mean 'width'?
+    """
+    if inspect.isclass(public):
+        public.__init__ = _named(public.__init__)
+        return public  # type: ignore[return-value]
+    return _named(public)
+
+
+def _named(function: Public) -> Public:
+    if getattr(function, "_names_arguments", False):
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within the function
+            message = _misfit(function, args, kwargs)
+            if message is None:
+                raise
+            problem = TypeError(message)
+        raise problem from None
+
+    call._names_arguments = True  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
+
+
+def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Which argument does not fit, and what to write; None where the function's own error says it as well."""
+    parameters = inspect.signature(function).parameters
+    method = next(iter(parameters), "") in {"self", "cls"}
+    owner = type(args[0]).__name__ if method and args else function.__qualname__
+    name = owner if function.__name__ == "__init__" or not method else f"{owner}.{function.__name__}"
+    known = {each: kind for each, kind in parameters.items() if each not in {"self", "cls"} and kind.kind not in _ANY_NUMBER}
+    unknown = next((each for each in kwargs if each not in known), None)
+    if unknown is not None:
+        return unknown_argument(name, unknown, list(known))
+    given = {*kwargs, *list(parameters)[: len(args)]}
+    missing = [each for each, parameter in known.items() if parameter.default is parameter.empty and each not in given]
+    if missing:
+        return f"{name} needs the argument {' and '.join(map(repr, missing))}. Its arguments are {', '.join(known)}."
+    n_positional = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in known.values())
+    if len(args) - method > n_positional:
+        return f"{name} takes {n_positional} arguments by position; got {len(args) - method}. Give the others by name."
+    return None
+
+
+def unknown_argument(name: str, unknown: str, known: Sequence[str]) -> str:
+    """The error of an argument that ``name`` does not have."""
+    close = get_close_matches(unknown, known, n=1)
+    if not close and unknown not in REMEDIES:
+        close = [each for each in known if each == unknown.lower() or (len(unknown) > 1 and (unknown in each or each in unknown))][:2]
+    remedy = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Its arguments are {', '.join(known)}."
+    if not close:
+        remedy = REMEDIES.get(unknown, remedy)
+    return f"{name} has no argument {unknown!r}. {remedy}"
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """An integer of any numeric type, as Python's.
+
+    Raises:
+        ValueError: naming the argument, what must hold and what came.
+    """
+    try:
+        integer = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer >= {least}; got {value!r}.") from None
+    if isinstance(value, bool) or integer < least:
+        raise ValueError(f"{name} must be an integer >= {least}; got {value!r}.")
+    return integer
+
+
+def positive_number(name: str, value: Any, instead: str = "") -> float:
+    """A finite number above 0 of any numeric type, as Python's float.
+
+    Raises:
+        ValueError: naming the argument, what must hold and what came.
+    """
+    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be a number > 0{instead}; got {value!r}.")
+    return number
+
+
+def check_keywords(name: str, function: Callable[..., Any], given: Mapping[str, Any], filled: Collection[str] = ()) -> None:
+    """Refuse keywords that a class does not take, and missing ones, before it is called; the first argument is not among them.
+
+    Args:
+        name: what the error names.
+        function: a class; nothing is checked of other functions, or where the signature cannot be read.
+        given: the keywords.
+        filled: arguments that the caller adds.
+
+    Raises:
+        TypeError: naming the argument.
+    """
+    if not inspect.isclass(function):
+        return
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return
+    known = [parameter.name for parameter in parameters if parameter.kind not in _ANY_NUMBER]
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+        for each in given:
+            if each not in known:
+                raise TypeError(unknown_argument(f"{name} of {function.__name__}", each, known))
+    missing = [each.name for each in parameters if each.name in known and each.default is each.empty and each.name not in {*given, *filled}]
+    if missing:
+        raise TypeError(f"{name} of {function.__name__} needs {' and '.join(map(repr, missing))}. Its arguments are {', '.join(known)}.")
