@@ -31,6 +31,7 @@ from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
 from torch_rechub.engine.resume import find_save, lock_folder
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
+from torch_rechub.engine.threads import warn_of_busy_cores
 from torch_rechub.engine.validation import Paused
 from torch_rechub.engine.validation_times import ValidationTimes
 from torch_rechub.trainers.callback_face import CallbackFace
@@ -224,6 +225,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
     def _begin(self, train: Loader, val: Loader | None, resume: Any) -> Run:
         validate_loaders(self.objective, train, val)
         check_validation(self, val)
+        warn_of_busy_cores(self.device)
         if self.validation_times.needs_length and train.n_batch is None:
             every = self.validation_times.val_every
             raise ValueError(f"val_every={every} is a fraction of an epoch, and the training loader has no length.")
