@@ -126,7 +126,7 @@ def test_looking_at_the_first_batch_changes_no_bit(n_worker, monkeypatch):
         return zoo.copy_of(trainer.model.state_dict()), history["auc"], random, dataset.n_read
 
     checked = run()
-    monkeypatch.setattr("torch_rechub.trainers.trainer.check_validation", lambda trainer, val: None)
+    monkeypatch.setattr("torch_rechub.engine.preparation.check_validation", lambda trainer, val: None)
     unchecked = run()
     assert zoo.same(checked[0], unchecked[0])
     assert checked[1:] == unchecked[1:]

@@ -23,15 +23,15 @@ from torch_rechub.engine.callback_list import CallbackList, with_built_ins
 from torch_rechub.engine.describe import describe, summary
 from torch_rechub.engine.device import resolve_device
 from torch_rechub.engine.distributed import join_ranks
-from torch_rechub.engine.early_checks import check_run, check_validation
+from torch_rechub.engine.early_checks import check_run
 from torch_rechub.engine.identity import identity_of
 from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
+from torch_rechub.engine.preparation import check_inputs
 from torch_rechub.engine.resume import find_save, lock_folder
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
-from torch_rechub.engine.threads import warn_of_busy_cores
 from torch_rechub.engine.validation import Paused
 from torch_rechub.engine.validation_times import ValidationTimes
 from torch_rechub.trainers.callback_face import CallbackFace
@@ -223,12 +223,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
             run.load_state_dict(saved, accept)
 
     def _begin(self, train: Loader, val: Loader | None, resume: Any) -> Run:
-        validate_loaders(self.objective, train, val)
-        check_validation(self, val)
-        warn_of_busy_cores(self.device)
-        if self.validation_times.needs_length and train.n_batch is None:
-            every = self.validation_times.val_every
-            raise ValueError(f"val_every={every} is a fraction of an epoch, and the training loader has no length.")
+        check_inputs(self, train, val)
         if not self.ranks.is_single:
             align_ranks(self, train, val)
         self._prepare_optimizer(new=self._optimizer_used)
