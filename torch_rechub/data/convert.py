@@ -7,10 +7,11 @@ from itertools import chain
 from typing import Any, Literal, get_args
 
 import numpy as np
+from torch import Tensor
 
 from torch_rechub.arguments import named_arguments
-from torch_rechub.data.frames import Array, to_arrays
-from torch_rechub.data.numbers import as_numbers
+from torch_rechub.data.frames import Array, library, to_array, to_arrays
+from torch_rechub.data.numbers import as_numbers, is_missing
 
 __all__ = ["array_replace_with_dict", "df_to_dict", "pad_sequences"]
 
@@ -71,6 +72,7 @@ def pad_sequences(
             raise ValueError(f"{name} must be 'pre' or 'post'; got {side!r}.")
     if maxlen is not None and maxlen < 0:
         raise ValueError(f"maxlen must be >= 0; got {maxlen}.")
+    sequences = _rows(sequences)
     n_row = len(sequences)
     lengths = np.fromiter(map(len, sequences), np.int64, n_row)
     width = int(maxlen if maxlen is not None else lengths.max(initial=0))
@@ -89,14 +91,38 @@ def pad_sequences(
     return matrix
 
 
-def _flatten(sequences: Sequence[Any], n_value: int) -> Array:
+def _rows(sequences: Any) -> list[Any]:
+    """The sequences as a list of lists and arrays.
+
+    Raises:
+        ValueError, TypeError: naming a sequence that is missing, is no sequence, or has masked values.
+    """
+    rows = sequences.to_pylist() if library(sequences) == "pyarrow" else list(sequences)
+    for i, row in enumerate(rows):
+        if type(row) is list:
+            continue
+        if is_missing(row):
+            raise ValueError(f"pad_sequences: each sequence must be a list; sequence {i} is missing. Give [] for an empty one.")
+        if not hasattr(row, "__len__") or isinstance(row, str):
+            raise TypeError(f"pad_sequences: each sequence must be a list or an array; sequence {i} is {row!r}. Put it in brackets.")
+        if isinstance(row, Tensor | np.ma.MaskedArray):
+            rows[i] = to_array(row, f"pad_sequences: sequence {i}")
+    return rows
+
+
+def _flatten(parts: Sequence[Any], n_value: int) -> Array:
     """All values in one array of their own dtype."""
-    parts = list(sequences)
     if n_value and all(isinstance(part, np.ndarray) for part in parts):
         array = np.concatenate(parts)
     else:
         values = list(chain.from_iterable(parts))
-        array = np.asarray(values) if values else np.zeros(0, np.int32)
+        try:
+            array = np.asarray(values) if values else np.zeros(0, np.int32)
+        except ValueError:  # lists of different lengths
+            array = np.zeros((0, 0))
+        if array.ndim != 1:
+            nested = next(value for value in values if hasattr(value, "__len__"))
+            raise TypeError(f"pad_sequences: a sequence must hold numbers; got the list {nested!r} in one. Pad each level by itself.")
         if array.dtype.kind == "f" and not any(isinstance(value, float | np.floating) for value in values):
             array = np.array(values, object)  # integers beyond int64
     if array.dtype == object:
@@ -117,8 +143,11 @@ def _fitting_dtype(values: Array, padding: float) -> Any:
 
 
 def _check_fits(values: Array, padding: float, dtype: Any, lengths: Array) -> None:
-    """Refuse values that ``dtype`` does not hold: fractions, missing values and large numbers in integers."""
-    if dtype.kind not in "iu":
+    """Refuse values that ``dtype`` does not hold: fractions, missing values and large numbers in integers; others beyond its range.
+
+    Fractions are rounded to a float dtype; whole numbers from integer columns must keep their value in it.
+    """
+    if dtype.kind not in "iuf":
         return
     remedy = "Leave dtype out, which takes one that fits."
     if _lost(np.asarray([padding]), dtype)[0]:
@@ -132,10 +161,16 @@ def _check_fits(values: Array, padding: float, dtype: Any, lengths: Array) -> No
 
 
 def _lost(values: Array, dtype: Any) -> Array:
-    """Whether an integer dtype cannot hold a value."""
+    """Whether a dtype cannot hold a value."""
+    if dtype.kind == "f":
+        if values.dtype.kind == "f":
+            return np.isfinite(values) & (np.abs(values) > np.finfo(dtype).max)
+        exact = 2 ** (np.finfo(dtype).nmant + 1)  # every whole number up to here
+        return (values > exact) | (values < -exact) if values.dtype.kind != "b" else np.zeros(len(values), bool)
     limits = np.iinfo(dtype)
+    beyond = (values >= 2.0**limits.bits / (1 if dtype.kind == "u" else 2)) if values.dtype.kind == "f" else values > limits.max
     with np.errstate(invalid="ignore"):
-        return (values < limits.min) | (values > limits.max) | (values != np.floor(values))
+        return (values < limits.min) | beyond | (values != np.floor(values))
 
 
 @named_arguments

@@ -19,6 +19,7 @@ __all__ = ["Array", "columns_in_words", "to_array", "to_arrays"]
 
 Array = npt.NDArray[Any]
 
+EXACT = 2.0**53  #: float64 holds every whole number up to here
 _PAD_ADVICE = "Pad it first: torch_rechub.utils.data.pad_sequences(values, maxlen=...)."
 
 
@@ -117,20 +118,36 @@ def to_array(values: Any, what: str) -> Array:
 
 
 def _from_torch(values: Tensor, what: str) -> Array:
-    """A tensor's values; bfloat16, which numpy does not have, is widened to float32."""
+    """A tensor's values; bfloat16 and smaller types, which numpy does not have, are widened to float32."""
     if values.layout is not torch.strided or values.is_quantized:
         remedy = "values.dequantize()" if values.is_quantized else "values.to_dense()"
         raise TypeError(
             f"{what}: a tensor must be dense; got {'a quantized one' if values.is_quantized else values.layout}. Give {remedy}."
         )
+    if values.is_nested or values.is_meta or values.is_complex():
+        kind = (
+            "a nested tensor"
+            if values.is_nested
+            else "a tensor of the device meta, which has no values"
+            if values.is_meta
+            else values.dtype
+        )
+        raise TypeError(f"{what}: a tensor must hold real numbers, one or one list of equal length a row; got {kind}. Convert it first.")
     values = values.detach().cpu()
-    return values.float().numpy() if values.dtype is torch.bfloat16 else values.resolve_neg().numpy()
+    is_narrow = values.is_floating_point() and values.dtype not in {torch.float16, torch.float32, torch.float64}
+    return values.float().numpy() if is_narrow else values.resolve_neg().numpy()
 
 
 def _from_list(values: Any, what: str) -> Array:
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
+        # numpy turns integers beside floats into float64; those that it rounds are read again one by one, to be refused
+        beyond = array.dtype.kind == "f" and array.size and bool((np.abs(array) >= EXACT).any())
+        return np.asarray(values, dtype=object) if beyond else array
     except (ValueError, TypeError) as error:
+        missing = next((row for row, value in enumerate(values) if is_missing(value)), None)
+        if missing is not None and any(hasattr(value, "__len__") for value in values):
+            raise ValueError(_missing_row(what, missing)) from error
         raise ValueError(f"{what}: rows must be numbers, or lists of one length; got lists of different lengths. {_PAD_ADVICE}") from error
 
 
@@ -149,10 +166,17 @@ def _from_pandas(values: Any, what: str) -> Array:
 
 
 def _from_polars(values: Any, what: str) -> Array:
-    if str(values.dtype).startswith("List"):
+    kind = str(values.dtype)
+    _refuse_pairs(kind, what)
+    if kind.startswith(("List", "Array")):
+        _check_none_missing(values.is_null().to_numpy(), what)
+    if kind.startswith("List"):
         lengths = values.list.len()
         _check_equal_lengths(lengths.to_numpy(), what)
         values = values.list.to_array(int(lengths[0] or 0)) if len(values) else values
+    kind = str(values.dtype)
+    if kind.startswith(("Decimal", "Int128", "UInt128")):
+        return np.array(values.to_list(), object)
     if values.dtype.is_integer():
         check_exact(values.null_count(), _largest(values.min(), values.max()), what)
     return values.to_numpy()
@@ -161,6 +185,9 @@ def _from_polars(values: Any, what: str) -> Array:
 def _from_arrow(values: Any, what: str) -> Array:
     values = values.combine_chunks() if hasattr(values, "combine_chunks") else values
     kind = str(values.type)
+    _refuse_pairs(kind, what)
+    if kind.startswith(("list", "large_list", "fixed_size_list")):
+        _check_none_missing(values.is_null().to_numpy(zero_copy_only=False), what)
     if kind.startswith("dictionary"):
         return _from_arrow(values.dictionary_decode(), what)
     if kind.startswith(("list", "large_list", "fixed_size_list")):
@@ -177,6 +204,21 @@ def _from_arrow(values: Any, what: str) -> Array:
     return values.to_numpy(zero_copy_only=False)
 
 
+def _refuse_pairs(kind: str, what: str) -> None:
+    """Refuse columns of named fields, which would become a matrix without their names."""
+    if kind.lower().startswith(("struct", "map")):
+        raise TypeError(f"{what}: values must be numbers or lists of numbers; got {kind}. Make one column of each field first.")
+
+
+def _check_none_missing(is_missing_row: Array, what: str) -> None:
+    if is_missing_row.any():
+        raise ValueError(_missing_row(what, int(np.flatnonzero(is_missing_row)[0])))
+
+
+def _missing_row(what: str, row: int) -> str:
+    return f"{what}: each row must be a list; the list at row {row} is missing. Give it values. {_PAD_ADVICE}"
+
+
 def _largest(lowest: Any, highest: Any) -> int:
     """The largest absolute value between two ends; 0 where all values are missing."""
     return max((abs(int(end)) for end in (lowest, highest) if not is_missing(end)), default=0)
@@ -190,7 +232,10 @@ def _stack(array: Array, what: str) -> Array:
     try:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     except TypeError as error:
-        raise ValueError(f"{what}: rows must be lists of one length; got a missing value among them. {_PAD_ADVICE}") from error
+        missing = next((row for row, value in enumerate(rows) if is_missing(value)), None)
+        if missing is not None:
+            raise ValueError(_missing_row(what, missing)) from error
+        raise ValueError(f"{what}: rows must be lists of one length; got single values among them. {_PAD_ADVICE}") from error
     _check_equal_lengths(lengths, what)
     return np.concatenate(rows).reshape(len(rows), -1)
 

@@ -52,12 +52,14 @@ def as_numbers(array: Array, what: str) -> Array:
         raise TypeError(f"{what}: values must be numbers; got {values[first]!r} at row {_row(array, first)}. {_ENCODE}")
     if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds) and not any(missing):
         return np.array(values, bool).reshape(array.shape)
-    if all(issubclass(kind, numbers.Integral | np.bool_) for kind in kinds):
+    if all(issubclass(kind, numbers.Integral | np.bool_) for kind in kinds) or _are_whole_decimals(values, missing):
         limit = _FLOAT64_WHOLE if any(missing) else _INT64_MAX
         kind = "beside a missing value, which turns the column into float64" if any(missing) else "in 64 signed bits"
         _refuse_where(array, what, lambda value: not is_missing(value) and abs(int(value)) > limit, f"whole numbers must fit {kind}")
         if not any(missing):
             return np.array([int(value) for value in values], np.int64).reshape(array.shape)
+    beside = "whole numbers beside fractions must be exact in float64"
+    _refuse_where(array, what, lambda value: not is_missing(value) and abs(value) > _FLOAT64_WHOLE and value != float(value), beside)
     return np.array([math.nan if gone else float(value) for value, gone in zip(values, missing, strict=True)]).reshape(array.shape)
 
 
@@ -98,6 +100,12 @@ _ENCODE = "Encode them as ids 0, 1, 2, ... first, for example with numpy.unique(
 
 def _is_number(kind: type) -> bool:
     return issubclass(kind, numbers.Real | decimal.Decimal | np.bool_)
+
+
+def _are_whole_decimals(values: list[Any], missing: list[bool]) -> bool:
+    """Whether all numbers are whole, and none is a float: decimals without a fraction, which float64 might round."""
+    present = (value for value, gone in zip(values, missing, strict=True) if not gone)
+    return all(isinstance(value, numbers.Integral) or (isinstance(value, decimal.Decimal) and value == int(value)) for value in present)
 
 
 def _row(array: Array, position: int) -> int:

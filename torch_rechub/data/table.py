@@ -176,11 +176,15 @@ def _check_numeric(array: Array, what: str) -> Array:
     if array.dtype == object and array.size:
         array = as_numbers(array, what)
     if array.dtype.kind not in "biuf":
-        first = f" (first value {array.flat[0]!r})" if array.size else ""
-        raise TypeError(
-            f"{what}: values must be numbers; got {array.dtype}{first}. Encode them as ids 0, 1, 2, ... first, "
-            "for example with numpy.unique(values, return_inverse=True)[1]."
-        )
+        first = f" (first value {array.flat[0]!r} at row 0)" if array.size else ""
+        remedy = "Encode them as ids 0, 1, 2, ... first, for example with numpy.unique(values, return_inverse=True)[1]."
+        if array.dtype.kind in "mM":
+            gone = np.flatnonzero(np.isnat(array))
+            first = f" with a missing value (NaT) at row {gone[0]}" if len(gone) else first
+            remedy = "Encode them as numbers first, for example the day of the week, or values.astype('int64')."
+        elif array.dtype.names:
+            remedy = "Give each of its fields as a column."
+        raise TypeError(f"{what}: values must be numbers; got {array.dtype}{first}. {remedy}")
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         raise ValueError(f"{what}: shape must be (rows,) or (rows, length); got {array.shape}. Reshape it.")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:

@@ -115,12 +115,7 @@ class Metric(ABC):
             if not isinstance(x, Mapping) or name not in x:
                 named = suggest_name(name, x) if isinstance(x, Mapping) else f"x is a {type(x).__name__}."
                 raise ValueError(f"{self.name}: x must hold the column '{name}', {self.purpose}. {named}")
-            column = x[name]
-            if not isinstance(column, Tensor):
-                raise ValueError(
-                    f"{self.name}: x['{name}'] must be a tensor of numbers; got {type(column).__name__}. Encode it as integers."
-                )
-            self._as_column(f"x['{name}']", column, like=y_true)
+            self._as_column(f"x['{name}']", x[name], like=y_true)
         check_label_kind(self.name, self.labels, y_true)
 
     def merge(self, other: Metric) -> None:
@@ -148,6 +143,8 @@ class Metric(ABC):
 
     def _as_column(self, what: str, values: Tensor, like: Tensor | None = None) -> Tensor:
         """``values`` as ``(B,)`` without gradient, at least float32 if floating; on the device and of the length of ``like``."""
+        if not isinstance(values, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"{self.name}: {what} must be a tensor of numbers; got {type(values).__name__}. Encode it as integers.")
         if values.dim() > 1 and values.numel() != values.shape[0]:
             raise ValueError(f"{self.name}: {what} must be (B,) or (B, 1); got {tuple(values.shape)}. Use one metric for each column.")
         values = values.detach().reshape(-1)  # (B,)

@@ -13,6 +13,7 @@ from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.metric.auc import AUC
 from torch_rechub.basic.metric.bootstrap import grouped_bootstrap_test
 from torch_rechub.basic.metric.delong import DeLongResult, delong_test
+from torch_rechub.basic.metric.pairs import check_groups
 
 __all__ = ["Significance"]
 
@@ -97,7 +98,9 @@ class Significance:
         y, now, before = (column.numpy() for column in (rows["y_true"], rows["y_pred"], self.reference["y_pred"]))
         if self.groups is None:
             return delong_test(y, now, before)
-        return grouped_bootstrap_test(y, now, before, rows["groups"].numpy())
+        groups = rows["groups"].numpy()
+        check_groups(groups, f"EarlyStopper: groups '{self.groups}'")
+        return grouped_bootstrap_test(y, now, before, groups)
 
     def is_better(self, rows: Columns) -> tuple[bool, str]:
         """Whether ``rows`` are significantly better than the reference, and the p-value in words."""
