@@ -7,11 +7,11 @@ import inspect
 import math
 import numbers
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-__all__ = ["check_keywords", "named_arguments", "positive_number", "unknown_argument", "whole_number"]
+__all__ = ["check_keywords", "choice", "closest", "named_arguments", "positive_number", "unknown_argument", "whole_number"]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
@@ -31,6 +31,7 @@ REMEDIES = {
     "loss": "Assign trainer.criterion after the trainer is made.",
     "criterion": "Assign trainer.criterion after the trainer is made.",
     "logger": "Give model_logger.",
+    "test_size": "Give split_ratio=(train share, validation share).",
     "hidden": 'Give dims, the widths of the hidden layers: {"dims": [256, 128]}.',
     "hidden_units": 'Give dims, the widths of the hidden layers: {"dims": [256, 128]}.',
 }
@@ -90,7 +91,10 @@ def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     given = {*kwargs, *list(parameters)[: len(args)]}
     missing = [each for each, parameter in known.items() if parameter.default is parameter.empty and each not in given]
     if missing:
-        return f"{name} needs the argument {' and '.join(map(repr, missing))}. Its arguments are {', '.join(known)}."
+        return f"{name} needs the argument {_and(missing)}. Its arguments are {', '.join(known)}."
+    twice = next((each for each in kwargs if each in list(parameters)[: len(args)]), None)
+    if twice is not None:
+        return f"{name} got the argument {twice!r} twice, by position and by name. Give it once."
     n_positional = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in known.values())
     if len(args) - method > n_positional:
         return f"{name} takes {n_positional} arguments by position; got {len(args) - method}. Give the others by name."
@@ -99,13 +103,35 @@ def _misfit(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
 
 def unknown_argument(name: str, unknown: str, known: Sequence[str]) -> str:
     """The error of an argument that ``name`` does not have."""
-    close = get_close_matches(unknown, known, n=1)
+    close = closest(unknown, known) if unknown not in REMEDIES else []
     if not close and unknown not in REMEDIES:
-        close = [each for each in known if each == unknown.lower() or (len(unknown) > 1 and (unknown in each or each in unknown))][:2]
-    remedy = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Its arguments are {', '.join(known)}."
-    if not close:
-        remedy = REMEDIES.get(unknown, remedy)
+        close = [each for each in known if len(unknown) > 1 and (unknown in each or each in unknown)][:2]
+    remedy = f"Its arguments are {', '.join(known)}." if known else "It takes none."
+    remedy = f"Did you mean {' or '.join(map(repr, close))}?" if close else REMEDIES.get(unknown, remedy)
     return f"{name} has no argument {unknown!r}. {remedy}"
+
+
+def closest(given: str, known: Sequence[str]) -> list[str]:
+    """The name that ``given`` was most likely meant to be, in a list; an empty list where none is close. Case does not count."""
+    by_lower = {each.lower(): each for each in known}
+    if given.lower() in by_lower:
+        return [by_lower[given.lower()]]
+    return [by_lower[each] for each in get_close_matches(given.lower(), list(by_lower), n=1)]
+
+
+def choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse a value that is none of a few.
+
+    Raises:
+        ValueError: naming the argument, the choices and what came.
+    """
+    if not any(value is each or (type(value) is type(each) and value == each) for each in choices):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}; got {value!r}.")
+
+
+def _and(names: Sequence[str]) -> str:
+    """Names in a sentence: 'a', 'b' and 'c'."""
+    return " and ".join(filter(None, [", ".join(map(repr, names[:-1])), repr(names[-1])]))
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
@@ -129,20 +155,21 @@ def positive_number(name: str, value: Any, instead: str = "") -> float:
     Raises:
         ValueError: naming the argument, what must hold and what came.
     """
+    value = value.item() if callable(getattr(value, "item", None)) and getattr(value, "ndim", 1) == 0 else value  # of torch or numpy
     number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be a number > 0{instead}; got {value!r}.")
     return number
 
 
-def check_keywords(name: str, function: Callable[..., Any], given: Mapping[str, Any], filled: Collection[str] = ()) -> None:
-    """Refuse keywords that a class does not take, and missing ones, before it is called; the first argument is not among them.
+def check_keywords(name: str, function: Callable[..., Any], given: Mapping[str, Any], first: int = 1) -> None:
+    """Refuse keywords that a class does not take, and missing ones, before it is called.
 
     Args:
         name: what the error names.
         function: a class; nothing is checked of other functions, or where the signature cannot be read.
         given: the keywords.
-        filled: arguments that the caller adds.
+        first: number of arguments that the caller gives by position.
 
     Raises:
         TypeError: naming the argument.
@@ -150,7 +177,7 @@ def check_keywords(name: str, function: Callable[..., Any], given: Mapping[str, 
     if not inspect.isclass(function):
         return
     try:
-        parameters = list(inspect.signature(function).parameters.values())[1:]
+        parameters = list(inspect.signature(function).parameters.values())[first:]
     except (TypeError, ValueError):
         return
     known = [parameter.name for parameter in parameters if parameter.kind not in _ANY_NUMBER]
@@ -158,6 +185,6 @@ def check_keywords(name: str, function: Callable[..., Any], given: Mapping[str, 
         for each in given:
             if each not in known:
                 raise TypeError(unknown_argument(f"{name} of {function.__name__}", each, known))
-    missing = [each.name for each in parameters if each.name in known and each.default is each.empty and each.name not in {*given, *filled}]
+    missing = [each.name for each in parameters if each.name in known and each.default is each.empty and each.name not in given]
     if missing:
-        raise TypeError(f"{name} of {function.__name__} needs {' and '.join(map(repr, missing))}. Its arguments are {', '.join(known)}.")
+        raise TypeError(f"{name} of {function.__name__} needs {_and(missing)}. Its arguments are {', '.join(known)}.")

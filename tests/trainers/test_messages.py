@@ -15,6 +15,7 @@ import zoo
 from torch_rechub.basic.callback import Checkpoint, EarlyStopper
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.basic.layers import MLP
+from torch_rechub.basic.metric import AUC
 from torch_rechub.data import DataGenerator, Table, TableLoader, check_table
 from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer
@@ -60,6 +61,10 @@ class Pair(torch.nn.Module):
 
 def trainer(**options):
     return CTRTrainer(zoo.model(), **{"model_path": None, "progress": False, "n_epoch": 1} | options)
+
+
+def loaders_of(**options):
+    return DataGenerator({"a": [1, 2]}, [0, 1]).generate_dataloader(**options)
 
 
 def deepfm(deep=None, params=None):
@@ -114,6 +119,27 @@ MISTAKES = {
     ),
     "metrics": (lambda: trainer(metrics="auc"), "Put it in brackets: metrics=['auc']."),
     "nothing to predict": (lambda: trainer().predict(), "CTRTrainer.predict needs a loader: predict(model, loader), or predict(loader)."),
+    "criterion as a class": (lambda: setattr(trainer(), "criterion", torch.nn.BCELoss), "Make one: BCELoss()."),
+    "criterion as a word": (lambda: setattr(trainer(), "criterion", "bce"), "trainer.criterion must be a loss"),
+    "twice": (
+        lambda: trainer().fit(zoo.loaders()[0], train_dataloader=zoo.loaders()[0]),
+        "'train_dataloader' twice, by",
+    ),
+    "penalty alone": (lambda: trainer(regularization_params=1e-5), "regularization_params must be a dict"),
+    "penalty": (lambda: trainer(regularization_params={"embedding_l3": 1}), "regularization_params of RegularizationLoss has no argument"),
+    "gpus": (lambda: trainer(gpus=2), "gpus must be a list of device numbers"),
+    "metrics by name": (lambda: trainer(metrics={"auc": AUC()}), "metrics of several tasks must be lists by task"),
+    "rate as text": (lambda: trainer(optimizer_params={"lr": "1e-3"}), "lr must be a number; got the text '1e-3'"),
+    "share as text": (lambda: loaders_of(split_ratio="0.8"), "split_ratio must be (train share"),
+    "seed as text": (lambda: loaders_of(seed="a"), "seed must be an integer >= 0; got 'a'"),
+    "two loaders": (lambda: trainer().predict(*zoo.loaders()), "CTRTrainer.predict needs a loader"),
+    "loss_mode": (lambda: trainer(loss_mode="bce"), "loss_mode must be True or False; got 'bce'"),
+    "a batch": (lambda: trainer().predict({"a": torch.zeros(2)}), "The prediction data must be a loader"),
+    "test_size": (lambda: loaders_of(test_size=0.2), "Give split_ratio=(train share, validation share)."),
+    "case": (lambda: trainer(monitor="AUC"), "Did you mean 'auc'?"),
+    "callback as a class": (lambda: trainer(callbacks=[EarlyStopper]), "Make one: EarlyStopper(...)."),
+    "nothing known": (lambda: AUC(foo=1), "AUC has no argument 'foo'. It takes none."),
+    "two missing": (lambda: DeepFM([]), "DeepFM needs the argument 'fm_features' and 'mlp_params'."),
     "dropout": (lambda: MLP(3, dims=[2], dropout="0.1"), "MLP: dropout must be >= 0 and < 1; got '0.1'."),
 }
 
@@ -145,13 +171,14 @@ NUMBERS = {
     "n_epoch": np.int64(1),
     "accumulate": np.int32(2),
     "earlystop_patience": np.int64(2),
+    "clip_norm of torch": torch.tensor(5.0),
 }
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_numpy_are_numbers(name):
     """Each number of the trainer may be one of numpy."""
-    assert trainer(**{name: NUMBERS[name]}).fit(*zoo.loaders()).best is not None
+    assert trainer(**{name.split()[0]: NUMBERS[name]}).fit(*zoo.loaders()).best is not None
     assert trainer(val_every=np.float32(0.5)).fit(*zoo.loaders())["step"] == [2, 4]
     assert deepfm(params={"dims": np.array([4, 2]), "dropout": np.float32(0.1)}).mlp is not None
 
@@ -195,15 +222,17 @@ def test_an_unseen_id_of_a_prediction_is_not_told_to_enlarge_the_vocabulary():
         trainer().fit(loader)
 
 
-def test_the_default_batch_size_is_warned_of_where_it_matters(caplog):
-    """A large table with the default batch size is one warning; a small one, or a chosen size, is none."""
+def test_the_default_batch_size_is_warned_of_where_it_matters(caplog, monkeypatch):
+    """A large table with the default batch size is one warning a process; a small one, or a chosen size, is none."""
+    monkeypatch.setattr("torch_rechub.data.generator._warned", set())
     large = DataGenerator({"a": np.zeros(10_000, int)}, np.arange(10_000) % 2)
     large.generate_dataloader(batch_size=16)
     DataGenerator({"a": [1, 2]}, [0, 1]).generate_dataloader()
     assert "batch_size" not in caplog.text
-    train, _, _ = large.generate_dataloader()
+    for _ in range(2):
+        train, _, _ = large.generate_dataloader(seed=np.int64(3))
     assert train.batch_size == 16
-    assert "batch_size=16, the default" in caplog.text
+    assert caplog.text.count("batch_size=16, the default") == 1
 
 
 SCRIPT = """

@@ -29,8 +29,10 @@ def with_built_ins(given: Sequence[Callback], built_in: Mapping[type[Callback], 
     """
     for callback in given:
         if not isinstance(callback, Callback):  # pyright: ignore[reportUnnecessaryIsInstance]
+            wrong: Any = callback
+            remedy = f" Make one: {wrong.__name__}(...)." if isinstance(wrong, type) else ""
             raise TypeError(
-                f"callbacks must be instances of torch_rechub.basic.callback.Callback, such as EarlyStopper(3); got {callback!r}."
+                f"callbacks must be instances of torch_rechub.basic.callback.Callback, such as EarlyStopper(3); got {callback!r}.{remedy}"
             )
         _check_hooks(callback)
     chosen = [next((callback for callback in given if isinstance(callback, kind)), default) for kind, default in built_in.items()]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from torch_rechub.arguments import check_keywords, positive_number, whole_number
+from torch_rechub.arguments import check_keywords, choice, positive_number, whole_number
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
+from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model
 from torch_rechub.engine.objective import Objective
@@ -18,7 +19,7 @@ from torch_rechub.engine.objective import Objective
 __all__ = ["compile_options", "refuse_lazy", "validate_arguments", "validate_loaders", "validate_parts"]
 
 
-def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any) -> None:
+def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any, loss_mode: Any) -> None:
     """The arguments that are numbers or modules.
 
     Raises:
@@ -35,6 +36,9 @@ def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any
         positive_number("clip_norm", clip_norm, ", or None for no clipping")
     if precision not in {"fp32", "bf16"}:
         raise ValueError(f"precision must be 'fp32' or 'bf16' (autocast to bfloat16); got {precision!r}.")
+    choice("loss_mode", loss_mode, [True, False])
+    if gpus is not None and not isinstance(gpus, Sequence):
+        raise TypeError(f"gpus must be a list of device numbers, such as [0], or None; got {gpus!r}. device='cuda:0' says the same.")
     if gpus is not None and len(gpus) > 1:
         raise ValueError(f"gpus={gpus!r}: several GPUs need one process each: start the script by torchrun --nproc-per-node={len(gpus)}.")
 
@@ -63,7 +67,9 @@ def refuse_lazy(objective: nn.Module, what: str) -> None:
         raise ValueError(f"{what} needs the shape of {lazy[0]}, a lazy parameter. Call the model once with the features of a batch before.")
 
 
-def validate_parts(optimizer_fn: Any, optimizer_params: Any, scheduler_fn: Any, scheduler_params: Any, callbacks: Any) -> None:
+def validate_parts(
+    optimizer_fn: Any, optimizer_params: Any, scheduler_fn: Any, scheduler_params: Any, regularization_params: Any, callbacks: Any
+) -> None:
     """The arguments that are called later.
 
     Raises:
@@ -75,9 +81,14 @@ def validate_parts(optimizer_fn: Any, optimizer_params: Any, scheduler_fn: Any, 
             f"optimizer_fn must be a class or function of the parameters, such as torch.optim.Adam; got {given}. The trainer makes the "
             'optimizer itself: optimizer_fn=torch.optim.Adam, optimizer_params={"lr": 1e-3}.'
         )
-    for name, params in (("optimizer_params", optimizer_params), ("scheduler_params", scheduler_params)):
+    given = {"optimizer_params": optimizer_params, "scheduler_params": scheduler_params, "regularization_params": regularization_params}
+    for name, params in given.items():
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"{name} must be a dict of arguments by name, such as {{'lr': 1e-3}}; got {params!r}.")
+    for name, value in (optimizer_params or {}).items():
+        if isinstance(value, str) and name in {"lr", "weight_decay", "eps", "momentum"}:
+            raise TypeError(f"optimizer_params: {name} must be a number; got the text {value!r}.")
+    check_keywords("regularization_params", RegularizationLoss, regularization_params or {}, first=0)
     check_keywords("optimizer_params", optimizer_fn, optimizer_params or {})
     check_keywords("scheduler_params", scheduler_fn, scheduler_params or {})
     if scheduler_fn is None and scheduler_params:

@@ -151,7 +151,7 @@ class RowObjective(Objective):
             return output[0], output[1]
         model = type(plain_model(self.model)).__name__
         if not self.loss_mode:
-            raise TypeError(f"loss_mode=False: {model} must return (prediction, extra loss); got {_kind_of(output)}.")
+            raise TypeError(f"loss_mode=False: {model} must return (prediction, extra loss); got {_kind_of(output)}. Leave loss_mode out.")
         remedy = "Return the prediction alone, a tensor (B,)"
         if is_pair:
             remedy += "; or make the trainer with loss_mode=False, which adds the second entry to the loss"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
+from torch_rechub.arguments import closest
 from torch_rechub.basic.metric import FunctionMetric, Metric, MetricSpec, auc_score, get_metric
 from torch_rechub.basic.metric.base import check_metric_name
 from torch_rechub.engine.scorer import RowScorer, Scorer
@@ -108,7 +108,7 @@ class Scoring:
         metric = next((metric for metric in self.metrics if metric.name == wanted), None)
         if metric is None:
             names = [m.name for m in self.metrics]
-            close = [name for name in names if wanted.endswith(("/" + name, "_" + name))] or get_close_matches(wanted, names, n=1)
+            close = [name for name in names if wanted.endswith(("/" + name, "_" + name))] or closest(wanted, names)
             remedy = f"Did you mean {close[0]!r}?" if close else "Add it to metrics=[...]."
             raise ValueError(f"monitor={wanted!r} is not measured; there are {names}. {remedy}")
         return metric
@@ -138,6 +138,8 @@ class Scoring:
 
 def _named(task: str | None, specs: Sequence[MetricSpec]) -> list[Metric]:
     """Fresh metrics, named after their task where there are several."""
+    if isinstance(specs, str) or not isinstance(specs, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"metrics of several tasks must be lists by task, such as {{{task!r}: ['auc']}}; got {specs!r} for {task!r}.")
     metrics = [get_metric(spec) for spec in specs]
     for metric in metrics:
         _check_attributes(metric)

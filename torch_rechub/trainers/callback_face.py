@@ -70,9 +70,13 @@ class CallbackFace:
     @criterion.setter
     def criterion(self, criterion: Any) -> None:
         self._refuse_within_fit("trainer.criterion was assigned")
+        if not callable(criterion) or isinstance(criterion, type):
+            remedy = f"Make one: {criterion.__name__}()." if isinstance(criterion, type) else "Give torch.nn.BCELoss(), for example."
+            raise TypeError(f"trainer.criterion must be a loss: a module or function of (prediction, label); got {criterion!r}. {remedy}")
         if hasattr(self._objective, "criterion"):
             del self._objective.criterion  # a module and a function are stored in different places
-        self._objective.criterion = criterion.to(self.device) if isinstance(criterion, nn.Module) else criterion
+        loss: Any = criterion.to(self.device) if isinstance(criterion, nn.Module) else criterion
+        self._objective.criterion = loss
 
     def _refuse_within_fit(self, what: str) -> None:
         if self.state.phase != "idle":

@@ -60,7 +60,7 @@ class EvaluationFace:
         model, data_loader = self._model_and_loader("measure", model, data_loader)
         objective = self._objective.for_model(model)
         with of_trained_model(), evaluating(objective), autocast(self.device, self.precision):
-            loader = as_loader(data_loader)
+            loader = as_loader(data_loader, "evaluation")
             check_values_of(loader, features_of(model))
             return self.make_scorer().score(objective, loader.in_order(), self.device, SINGLE)
 
@@ -71,7 +71,7 @@ class EvaluationFace:
         ``predict(data_loader)`` uses the trainer's model.
         """
         model, data_loader = self._model_and_loader("predict", model, data_loader)
-        loader = as_loader(data_loader)
+        loader = as_loader(data_loader, "prediction")
         with of_trained_model():
             check_values_of(loader, features_of(model))
             return predict(self._objective.for_model(model), loader, self.device, self.precision)
@@ -80,7 +80,7 @@ class EvaluationFace:
         """The two arguments in either order; the trainer's model where only a loader is given."""
         if isinstance(data_loader, nn.Module) or (data_loader is None and not isinstance(model, nn.Module)):
             model, data_loader = data_loader, model
-        if data_loader is None:
+        if data_loader is None or not (model is None or isinstance(model, nn.Module)):
             raise TypeError(f"{type(self).__name__}.{method} needs a loader: {method}(model, loader), or {method}(loader).")
         return self._objective.model if model is None else model, data_loader
 

@@ -116,8 +116,8 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         compile: bool | Mapping[str, Any] = False,
         progress: bool = True,
     ) -> None:
-        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision)
-        validate_parts(optimizer_fn, optimizer_params, scheduler_fn, scheduler_params, callbacks)
+        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision, loss_mode)
+        validate_parts(optimizer_fn, optimizer_params, scheduler_fn, scheduler_params, regularization_params, callbacks)
         self.ranks = join_ranks()
         self.device = resolve_device(self.ranks.device_for(device))
         self.n_epoch, self.accumulate, self.clip_norm = n_epoch, accumulate, clip_norm
