@@ -98,7 +98,7 @@ class RowOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
             dense = [parameter for parameter in with_gradient if not self._step_rows(parameter, group)]
-            groups += [{**group, "params": dense}] if dense else []
+            groups += _by_layout(group, dense)
         try:
             if groups:
                 self.step_dense(groups)
@@ -130,7 +130,7 @@ class RowOptimizer(torch.optim.Optimizer):
             if not self.dense_tables:
                 rows.step(torch.arange(len(grad), device=grad.device), grad, group)
                 return True
-        elif grad.is_sparse and parameter in self._tables:
+        elif grad.is_sparse and (parameter in self._tables or self._torch is None):
             parameter.grad = grad.to_dense()
         return False
 
@@ -139,12 +139,17 @@ class RowOptimizer(torch.optim.Optimizer):
         assert self._torch is not None
         for group in groups:
             if group["fused"] is None and not group["foreach"] and not group["differentiable"]:
-                group["fused"] = all(p.device.type in self.fused_on and p.is_floating_point() for p in group["params"])
+                group["fused"] = all(self._can_be_fused(parameter) for parameter in group["params"])
             for parameter in group["params"]:
                 self.move_state(parameter, group["fused"])
         self._torch.param_groups = groups
         self._torch.state = self.state
         self._torch.step()
+
+    def _can_be_fused(self, parameter: Tensor) -> bool:
+        """Whether torch's fused implementation takes the parameter; it takes no sparse gradient (of ``nn.Embedding(sparse=True)``)."""
+        is_sparse = parameter.grad is not None and parameter.grad.is_sparse
+        return parameter.device.type in self.fused_on and parameter.is_floating_point() and not is_sparse
 
     def move_state(self, parameter: Tensor, with_step: bool | None) -> None:
         """Move a parameter's state to the parameter's device."""
@@ -224,3 +229,10 @@ class RowOptimizer(torch.optim.Optimizer):
                 name,
                 reason,
             )
+
+
+def _by_layout(group: Group, parameters: list[Tensor]) -> list[Group]:
+    """``parameters`` of a group as one group with dense gradients and one with sparse gradients, without empty ones."""
+    dense = [parameter for parameter in parameters if parameter.grad is None or not parameter.grad.is_sparse]
+    sparse = [parameter for parameter in parameters if parameter.grad is not None and parameter.grad.is_sparse]
+    return [{**group, "params": part} for part in (dense, sparse) if part]

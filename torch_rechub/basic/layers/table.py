@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,7 @@ class EmbeddingTable(nn.Module):
         padding = [self.slices[f.name].start + f.padding_idx for f in features if f.padding_idx is not None]
         self.register_buffer("padding_rows", torch.tensor(padding, dtype=torch.int64), persistent=False)
         self.owner: RowOwner | None = None
-        _live_tables.add(self)
+        _register(self)
 
     def forward(self, rows: Tensor) -> Tensor:
         flat = rows.reshape(-1)
@@ -133,7 +133,7 @@ class EmbeddingTable(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _live_tables.add(self)
+        _register(self)
 
     def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingTable:
         self.settle()
@@ -150,12 +150,22 @@ class EmbeddingTable(nn.Module):
         return f"{rows} x {width}, features={list(self.slices)}"
 
 
-_live_tables: WeakSet[EmbeddingTable] = WeakSet()
+#: Weak references to all tables. Threads add and remove entries at any time; ``list(...)`` of a dict is one step for all of them.
+_live_tables: dict[ReferenceType[EmbeddingTable], None] = {}
+
+
+def _register(table: EmbeddingTable) -> None:
+    _live_tables[ref(table, _forget)] = None
+
+
+def _forget(reference: ReferenceType[EmbeddingTable]) -> None:
+    _live_tables.pop(reference, None)
 
 
 def table_of(parameter: Tensor) -> EmbeddingTable | None:
     """The table with the weight ``parameter``; None if there is none."""
-    return next((table for table in _live_tables if table.weight is parameter), None)
+    tables = (reference() for reference in list(_live_tables))
+    return next((table for table in tables if table is not None and table.weight is parameter), None)
 
 
 class _UpToDateCopy(torch.autograd.Function):
