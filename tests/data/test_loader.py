@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -169,3 +170,12 @@ def test_loader_refuses_wrong_batch_sizes(batch_size):
     """batch_size must be a whole number of at least one."""
     with pytest.raises(ValueError, match=f"batch_size must be an integer >= 1; got {batch_size}"):
         TableLoader(make_table(3), batch_size)
+
+
+def test_persistent_workers_are_started_once_for_all_walks_in_order():
+    """Every walk in stored order has the same worker processes where they persist: the number of child processes does not grow."""
+    before = len(multiprocessing.active_children())
+    loader = TableLoader(make_table(12), 6, shuffle=True, seed=1, num_workers=1, persistent_workers=True)
+    walks = [[x["id"].tolist() for x, _ in loader.in_order()] for _ in range(3)]
+    assert walks[0] == walks[1] == walks[2]
+    assert len(multiprocessing.active_children()) - before == 1

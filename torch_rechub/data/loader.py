@@ -72,6 +72,7 @@ class TableLoader(DataLoader[Any]):
         self.shuffle = shuffle
         self._order = BatchOrder(len(table), int(batch_size), shuffle, int(seed), drop_last)
         self._options = options
+        self._in_order: dict[tuple[int, int, int], TableLoader] = {}  # the latest one, where its worker processes persist
         # Its own generator: DataLoader draws a seed for its workers at every iteration, by default from the global state.
         options = {"generator": torch.Generator().manual_seed(int(seed))} | options
         batches: Any = _Portable(self._order)  # torch's stubs want lists of indices; ``__getitems__`` takes more
@@ -136,10 +137,16 @@ class TableLoader(DataLoader[Any]):
 
     def in_order(self, rank: int = 0, n_rank: int = 1) -> TableLoader:
         """All rows in stored order, for evaluation, or one process's part of them; this loader's epoch does not change."""
+        key = (rank, n_rank, id(self.table))
+        if key in self._in_order:
+            return self._in_order[key]
         table, n_row = self.table, len(self.table)
         if n_rank > 1:
             table = table.take(slice(n_row * rank // n_rank, n_row * (rank + 1) // n_rank))
-        return TableLoader(table, self._order.batch_size, num_workers=self.num_workers, **self._options)
+        loader = TableLoader(table, self._order.batch_size, num_workers=self.num_workers, **self._options)
+        if self.persistent_workers:
+            self._in_order = {key: loader}
+        return loader
 
     def __repr__(self) -> str:
         order = f"shuffle=True, seed={self.seed}" if self.shuffle else "shuffle=False"
