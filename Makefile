@@ -9,13 +9,14 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, compiled balancers.
 LONG := acceptance resume distributed $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
 
-.PHONY: help demo test check oldest bench guard torture clean
+.PHONY: help demo test check docs oldest bench guard torture clean
 
 help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
 	@echo "make test   everything: lint, types, all tests, docs and examples"
 	@echo "make check  lint, types, fast tests (before every commit)"
 	@echo "make oldest  the fast tests and those of resume with the oldest versions of the core dependencies"
+	@echo "make docs   write the API reference, docs/en/api, from the docstrings"
 	@echo "make torture  kill 300 runs, resume them, and write the count into the docs"
 	@echo "make bench  accuracy and speed, side by side with peers"
 	@echo "make guard  whether a training step has become slower (a minute)"
@@ -38,6 +39,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(LONG:%=--ignore=tests/%)
+
+docs: $(READY)
+	$(BIN)/python docs/write_api.py
 
 test: $(READY)
 	$(BIN)/ruff check .
