@@ -127,7 +127,7 @@ def _remove(folder: Path) -> None:
 def write_docs(counts: dict[str, Any]) -> None:
     """Write the figures into the pages that show them."""
     english = f"{counts['runs']} runs were killed {counts['kills']} times, {counts['within a save']} of these within a save: none was lost."
-    chinese = f"{counts['runs']} 次运行被杀死 {counts['kills']} 次，其中 {counts['within a save']} 次正在保存：没有丢失任何一次。"
+    chinese = f"{counts['runs']} 次训练被强制终止 {counts['kills']} 次，其中 {counts['within a save']} 次发生在保存途中：没有一次训练丢失。"
     for language, text in (("en", english), ("zh", chinese)):
         page = ROOT / "docs" / language / "reliability.md"
         marked = re.compile(r"(<!-- torture: begin -->\n).*?(<!-- torture: end -->)", re.DOTALL)

@@ -14,6 +14,29 @@ WITH_CODE = [page for page in PAGES if grab_code_blocks(page.read_text(), lang="
 PAIRS = [(page, ROOT / "docs" / "zh" / page.name) for page in sorted((ROOT / "docs" / "en").glob("*.md"))]
 PAIRS.append((ROOT / "README.md", ROOT / "README_zh.md"))
 HEADING = re.compile(r"^(#+) ", re.MULTILINE)
+#: What a Chinese page must not say (a pattern of its text, inline code aside) -> the one term for it.
+TERMS = {
+    "耐心": "早停轮数",
+    r"\bpatience\b(?!=)": "早停轮数, or `patience` for the argument",
+    "检查(?!点)": "验证 for a pass over validation data, 校验 for arguments and values",
+    "校验集": "验证集",
+    "(?<!触发)(?<!早)提前停止|早期停止": "早停",
+    "学习率(计划|日程|安排)": "学习率调度",
+    "存档|快照|检测点": "检查点",
+    "显卡内存|GPU 内存|图形内存": "显存",
+    "批大小|批量大小|批尺寸": "批次大小",
+    "时期|纪元|轮次": "epoch",
+    "嵌入向量表|内嵌": "嵌入表",
+    "惩罚项|罚项": "正则项",
+    "早停器|停止器": "`EarlyStopper`",
+    "最佳|最好的权重": "最优",
+    "被杀|杀死": "被强制终止",
+    "逐位相同|逐比特": "逐位一致",
+    "文件夹": "目录",
+    "行权重": "样本权重",
+    "您": "你",
+    "自上而下": "从上到下",
+}
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)")
 
 
@@ -65,6 +88,14 @@ def test_docs_languages_have_the_same_headings(english: Path, chinese: Path):
     """A page has as many headings of each level, in the same order, in both languages; and as many rows in its tables."""
     assert HEADING.findall(prose_of(english)) == HEADING.findall(prose_of(chinese))
     assert prose_of(english).count("\n|") == prose_of(chinese).count("\n|")
+
+
+@pytest.mark.parametrize("page", [chinese for _, chinese in PAIRS], ids=name_of)
+def test_docs_chinese_pages_use_one_term_for_one_thing(page: Path):
+    """A Chinese page has none of the words that stand for a thing which has a term of its own; comments of code are held to it too."""
+    comments = "\n".join(re.findall(r"#.*", "\n".join(grab_code_blocks(page.read_text(), lang="python"))))
+    text = re.sub(r"`[^`]*`", "", prose_of(page)) + comments
+    assert {pattern: TERMS[pattern] for pattern in TERMS if re.search(pattern, text)} == {}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
