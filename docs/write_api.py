@@ -160,15 +160,19 @@ def members_of(thing: type, known: dict[int, str]) -> Iterator[tuple[str, Any]]:
         if owner.__module__.startswith(PACKAGE) and (owner is thing or id(owner) not in known):
             for name, member in vars(owner).items():
                 inherited = owner is not thing and name in elsewhere
-                if not name.startswith("_") and name not in seen and not inherited and is_described(member):
+                if not name.startswith("_") and name not in seen and not inherited and is_described(member, owner):
                     seen.add(name)
                     yield name, member
 
 
-def is_described(member: Any) -> bool:
-    """Whether a member is a method or property with a docstring of its own."""
+def is_described(member: Any, owner: type) -> bool:
+    """Whether a member is a method or property with a docstring, written in that class.
+
+    torch puts a wrapped ``step`` of the base class into the class of an optimizer when the first one is made.
+    """
     function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
-    return (inspect.isfunction(function) or isinstance(function, property)) and bool(function.__doc__)
+    code = function.fget if isinstance(function, property) else function
+    return inspect.isfunction(code) and bool(function.__doc__) and code.__qualname__.startswith(owner.__qualname__ + ".")
 
 
 def member_text(owner: str, name: str, member: Any) -> str:

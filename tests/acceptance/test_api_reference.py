@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import torch_rechub
+from torch_rechub.optim import Adam
 
 ROOT = Path(__file__).parents[2]
 #: Modules that hold no names for users: parts that the library uses itself, data files, and packages that only hold modules.
@@ -48,7 +50,8 @@ def public_modules():
 
 
 def test_api_reference_is_up_to_date(write_api):
-    """The committed pages are those that the script writes, and there are no others."""
+    """The committed pages are those that the script writes, and there are no others; what has run in the process before changes nothing."""
+    Adam([torch.nn.Parameter(torch.zeros(1))])  # torch now wraps the step of its class
     committed = {path.name: path.read_text() for path in write_api.FOLDER.iterdir()}
     expected = write_api.reference()
     assert set(committed) == set(expected), "run: make docs"
