@@ -7,9 +7,10 @@ where they belong and are not listed here.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar, cast
 
 import torch
@@ -27,6 +28,8 @@ __all__ = [
     "has_hooks",
     "has_live_workers",
     "hide_live_workers",
+    "is_onnx_export",
+    "is_transformed",
     "kept_for_several_backward_passes",
     "linear_one_dnn",
     "local_metadata_of",
@@ -36,7 +39,9 @@ __all__ = [
     "with_parameters",
     "mark_as_stepped",
     "shutdown_of",
+    "untraced",
     "without_torch_function",
+    "without_transforms",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -58,6 +63,45 @@ def kept_for_several_backward_passes() -> AbstractContextManager[Any]:
     from torch._functorch import config  # imports the compiler
 
     return cast(AbstractContextManager[Any], config.patch(donated_buffer=False))
+
+
+def is_transformed() -> bool:
+    """Whether a transform of ``torch.func`` (grad, vmap, jvp, ...) runs: ``torch._C._are_functorch_transforms_active``.
+
+    No public function tells it. An ``autograd.Function`` that calls no operator of torch has to be avoided then.
+    """
+    return torch._C._are_functorch_transforms_active()
+
+
+def without_transforms(tensor: Tensor) -> Tensor:
+    """The values of a tensor within transforms of ``torch.func``, as a plain tensor: ``torch._C._functorch.get_unwrapped``.
+
+    Under ``vmap`` it has one dimension more. No public function gives the values of a batched tensor, which forbids ``item()``.
+    """
+    if torch.compiler.is_compiling() or not is_transformed():
+        return tensor
+    functorch: Any = vars(torch._C)["_functorch"]
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
+
+
+@contextmanager
+def untraced() -> Generator[None, None, None]:
+    """Within it, ``torch.jit.trace`` records nothing: ``torch._C._set_tracing_state``. For constants that are made while it traces."""
+    tracer: Any = torch._C
+    state = tracer._get_tracing_state()
+    tracer._set_tracing_state(None)
+    try:
+        yield
+    finally:
+        tracer._set_tracing_state(state)
+
+
+def is_onnx_export() -> bool:
+    """Whether ``torch.onnx.export`` runs: ``torch.onnx.is_in_onnx_export``, without importing ``torch.onnx``, which takes a second."""
+    onnx = sys.modules.get("torch.onnx")
+    return onnx is not None and onnx.is_in_onnx_export()
 
 
 def disable_compile(function: Function) -> Function:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_rechub.basic.batch import check_labels, split_batch
+from torch_rechub.basic.layers.plain import must_be_plain
 from torch_rechub.basic.loss_func import carry_logits, prediction_loss
 from torch_rechub.types import Batch, Features, Scores
 
@@ -37,7 +38,7 @@ class RankingModel(nn.Module):
         """Probabilities ``(B,)`` that carry their logits."""
         logits = self.logits(x)
         prediction = torch.sigmoid(logits)
-        return prediction if torch.jit.is_tracing() else carry_logits(prediction, logits)
+        return prediction if must_be_plain() else carry_logits(prediction, logits)
 
     def __call__(self, batch: Features | Batch, *args: Any, **kwargs: Any) -> Tensor:
         """Probabilities for features, the loss for a batch with labels."""

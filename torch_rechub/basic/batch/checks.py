@@ -18,7 +18,7 @@ from torch import Tensor
 from torch_rechub.basic.batch.check_plan import plan_for
 from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.basic.features import DenseFeature, Feature, SequenceFeature, SparseFeature
-from torch_rechub.torch_private import assert_async, disable_compile
+from torch_rechub.torch_private import assert_async, disable_compile, without_transforms
 from torch_rechub.types import Features
 
 __all__ = ["check_features", "check_labels"]
@@ -69,7 +69,7 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
         Traceback (most recent call last):
         ValueError: SparseFeature 'city': ids must be < vocab_size=20; got 25 at row 1 of the batch. Use vocab_size=26 or re-encode from 0.
     """
-    if _is_exporting():
+    if is_exporting() or torch.jit.is_tracing():
         return  # an exported model holds tensor operations alone
     if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"x must be a mapping of columns, {{name: tensor}}; got {type(x).__name__}.")
@@ -84,7 +84,7 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
         elif x.ids.is_cpu and plan.is_valid(x):
             features = plan.others
     for feature in features:
-        _check_one(feature, _column(x, feature), rows_of)
+        _check_one(feature, without_transforms(_column(x, feature)), rows_of)
 
 
 def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, rows_of: str = "the batch") -> None:
@@ -104,8 +104,9 @@ def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, r
         Traceback (most recent call last):
         ValueError: Labels must lie in [0, 1]; got 2 at row 1 of the batch. Map them to 0 and 1, or use a criterion that takes such labels.
     """
-    if _is_exporting():
+    if is_exporting() or torch.jit.is_tracing():
         return
+    y, weight = without_transforms(y), None if weight is None else without_transforms(weight)
     if weight is not None:
         remedy = "Give 0 to a row that should not count."
         _require(lambda v: (v >= 0) & v.isfinite(), weight, "Row weights must be finite and >= 0", remedy, rows_of)
@@ -121,7 +122,7 @@ def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, r
 
 
 #: Exported models contain no checks.
-_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 @disable_compile

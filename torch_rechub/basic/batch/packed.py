@@ -143,10 +143,10 @@ def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
     return torch.stack([x[name].reshape(-1).long() for name in names], dim=1)
 
 
-def number_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+def number_matrix(x: Mapping[str, Tensor], names: tuple[str, ...], dtype: torch.dtype = torch.float32) -> Tensor:
     """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` floats: a view where they are adjacent."""
     if isinstance(x, PackedFeatures):
         columns = x.layout.select("numbers", names, x.numbers.device)
         if columns is not None:
             return x.numbers[:, columns] if isinstance(columns, slice) else x.numbers.index_select(1, columns)
-    return torch.stack([x[name].reshape(-1).float() for name in names], dim=1)
+    return torch.stack([x[name].reshape(-1).to(dtype) for name in names], dim=1)

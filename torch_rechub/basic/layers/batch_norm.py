@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.basic.layers.plain import must_be_plain
+
 __all__ = ["BatchNorm1d"]
 
 
@@ -12,7 +14,8 @@ class BatchNorm1d(nn.BatchNorm1d):
     """``nn.BatchNorm1d``, except for a training batch with one value per channel.
 
     Ioffe & Szegedy, *Batch Normalization*, ICML 2015, algorithm 1. ``nn.BatchNorm1d`` raises an error for a single value, because it has no
-    variance. This layer normalises it by the running statistics and does not change them.
+    variance. This layer normalises it by the running statistics and does not change them;
+    an exported or traced model is ``nn.BatchNorm1d``.
 
     Shape:
         ``(B, n)`` -> ``(B, n)``, or ``(B, n, L)`` -> ``(B, n, L)``.
@@ -25,7 +28,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel."""
-        if self.training and self.running_mean is not None and input.numel() == self.num_features:
+        if self.training and self.running_mean is not None and not must_be_plain() and input.numel() == self.num_features:
             self._check_input_dim(input)
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)

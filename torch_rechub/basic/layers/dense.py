@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.basic.layers.plain import must_be_plain
 from torch_rechub.torch_private import linear_one_dnn
 
 __all__ = ["Linear", "one_dnn_is_faster"]
@@ -31,19 +32,16 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.dim() != 2 or 2 * input.shape[0] * self.weight.numel() < MIN_OPERATIONS or not self._can_use_one_dnn(input):
-            return super().forward(input)
-        return _OneDNN.apply(input, self.weight, self.bias)
+        if self._can_use_one_dnn(input) and 2 * input.shape[0] * self.weight.numel() >= MIN_OPERATIONS:
+            return _OneDNN.apply(input, self.weight, self.bias)
+        return super().forward(input)
 
     def _can_use_one_dnn(self, input: Tensor) -> bool:
+        """All but the size, which is tested last: an exported model is for batches of any size."""
+        if torch.compiler.is_compiling() or must_be_plain():
+            return False
         is_float32_on_cpu = input.device.type == self.weight.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32
-        return (
-            is_float32_on_cpu
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
-            and not torch.is_autocast_enabled("cpu")
-            and one_dnn_is_faster()
-        )
+        return is_float32_on_cpu and input.dim() == 2 and not torch.is_autocast_enabled("cpu") and one_dnn_is_faster()
 
 
 class _OneDNN(torch.autograd.Function):

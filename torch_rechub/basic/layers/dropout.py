@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.basic.layers.plain import must_be_plain
+
 __all__ = ["Dropout"]
 
 
@@ -13,8 +15,8 @@ class Dropout(nn.Dropout):
 
     On the CPU torch draws one Bernoulli number per entry, which takes as long as a matrix product of the MLP. This layer uses 64 random
     bits for four entries: each entry compares 16 bits with ``p``, which is rounded to a multiple of 2**-16. The scale uses the rounded
-    ``p``, so the mean is exact. The numbers come from torch's generator (``torch.manual_seed`` applies). On other devices, and in exported
-    and compiled code, it is ``nn.Dropout``.
+    ``p``, so the mean is exact. The numbers come from torch's generator (``torch.manual_seed`` applies). On other devices, and in exported,
+    traced and compiled code and under ``torch.func``, it is ``nn.Dropout``.
 
     Shape:
         any -> the same.
@@ -29,7 +31,7 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0:
             return input
         threshold = round(self.p * 65536)
-        if input.device.type != "cpu" or self.inplace or threshold == 65536 or torch.compiler.is_compiling():
+        if input.device.type != "cpu" or self.inplace or threshold == 65536 or torch.compiler.is_compiling() or must_be_plain():
             return super().forward(input)
         return input * _mask(input, threshold)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch_rechub.basic.layers.column_order import column_order, order_error
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan
 from torch_rechub.basic.layers.plain import are_plain
 from torch_rechub.basic.layers.table import EmbeddingTable
-from torch_rechub.torch_private import local_metadata_of
+from torch_rechub.torch_private import is_onnx_export, local_metadata_of, untraced
 from torch_rechub.types import Features
 
 __all__ = ["EmbeddingLayer", "FeatureEmbedding"]
@@ -83,14 +84,19 @@ class EmbeddingLayer(nn.Module):
         return self._look_up(x, features) if are_plain([self], EmbeddingLayer) else EmbeddedByCalls(self, x)
 
     def _look_up(self, x: Features, features: Sequence[Feature]) -> Embedded:
-        key = tuple(map(id, features))
-        if key not in self._plans:
-            if len(self._plans) == 64:  # the caller creates new feature objects at every step
-                self._plans.clear()
-            self._plans[key] = LookupPlan(features, self.table_of)
-        plan = self._plans[key]
+        plan = self._plan_for(features)
         check_features(x, plan.features)
         return plan(x)
+
+    def _plan_for(self, features: Sequence[Feature]) -> LookupPlan:
+        key = tuple(map(id, features))
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) == 64:  # the caller creates new feature objects at every step
+                self._plans.clear()
+            with untraced() if torch.jit.is_tracing() else nullcontext():
+                self._plans[key] = plan = LookupPlan(features, self.table_of)
+        return plan
 
     def table_of(self, name: str) -> EmbeddingTable:
         """The table that holds the rows of feature ``name``."""
@@ -111,6 +117,8 @@ class EmbeddingLayer(nn.Module):
         return dict(self.__dict__, _plans={})  # plans refer to the tables of this layer, so a copy needs new ones
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        if is_onnx_export():
+            return
         for name, part in self.embed_dict.items():
             destination[f"{prefix}embed_dict.{name}.weight"] = part.weight if keep_vars else part.weight.detach()
         metadata = local_metadata_of(destination, prefix)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.layers.linear import LR
-from torch_rechub.basic.layers.plain import are_plain
+from torch_rechub.basic.layers.plain import are_plain, must_be_plain
 
 __all__ = ["FM", "factorization_machine", "linear_and_pairs"]
 
@@ -28,7 +28,7 @@ def factorization_machine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         >>> factorization_machine(x, torch.ones(1, 4), torch.zeros(1))  # 1 * 3 + 2 * 4, and 1 + 2 + 3 + 4
         tensor([21.])
     """
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or must_be_plain():
         return _first_and_second_order(x, weight, bias, x.sum(dim=1))
     return _FirstAndSecondOrder.apply(x, weight, bias)
 

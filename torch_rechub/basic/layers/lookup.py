@@ -85,10 +85,16 @@ class LookupPlan:
             if isinstance(feature, EmbeddedFeature):
                 table = table_of(feature.table_name)
                 grouped.setdefault(id(table), (table, {}))[1][feature.name] = feature
+        self.tables = [table for table, _ in grouped.values()]
         self.lookups = [TableLookup(list(members.values()), table) for table, members in grouped.values()]
         blocks = [names for lookup in self.lookups for names in lookup.blocks]
         self.positions = {name: (b, column) for b, names in enumerate(blocks) for column, name in enumerate(names)}
         self._ranges: dict[tuple[int, ...], tuple[list[ColumnRange], list[tuple[str, ...]], Sequence[Feature]]] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the columns that come out: that of the embeddings, which ``model.double()`` and the like change."""
+        return self.tables[0].weight.dtype if self.tables else torch.float32
 
     def __call__(self, x: Features) -> Embedded:
         """Look up all features in the batch ``x``."""
@@ -122,7 +128,7 @@ class Embedded:
                 f"(B, F, D) needs a SparseFeature or SequenceFeature; got {list(features)}. Use squeeze_dim=True for dense features."
             )
         parts = self._parts(ranges)
-        if len({(part.dim(), int(part.shape[-1])) for part in parts}) > 1:
+        if not torch.jit.is_tracing() and len({(part.dim(), int(part.shape[-1])) for part in parts}) > 1:
             raise ValueError(
                 "(B, F, D) needs features of one embed_dim and one kind of pooling; "
                 f"got {list(features)}. Make embed_dim equal, or use squeeze_dim=True."
@@ -132,10 +138,10 @@ class Embedded:
     def flat(self, features: Sequence[Feature]) -> Tensor:
         """All columns of ``features``, concatenated: ``(B, sum of embed_dim)``, embedded columns in order, then dense columns."""
         ranges, dense_groups = self._plan.column_ranges(features)
-        parts = [part.flatten(1) for part in self._parts(ranges)]
+        parts, dtype = [part.flatten(1) for part in self._parts(ranges)], self._plan.dtype
         for names in dense_groups:
-            column = self._x[names[0]] if len(names) == 1 else number_matrix(self._x, names)
-            parts.append(column.float() if column.dim() > 1 else column.float().unsqueeze(1))
+            column = self._x[names[0]] if len(names) == 1 else number_matrix(self._x, names, dtype)
+            parts.append(column.to(dtype) if column.dim() > 1 else column.to(dtype).unsqueeze(1))
         if not parts:
             raise ValueError("The list of features must not be empty.")
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import EmbeddedFeature
 from torch_rechub.basic.initializers import Initializer
+from torch_rechub.basic.layers.plain import must_be_plain
 from torch_rechub.basic.layers.rows_view import RowsView
-from torch_rechub.torch_private import embedding_backward, with_parameters
+from torch_rechub.torch_private import embedding_backward, is_onnx_export, with_parameters, without_transforms
 
 __all__ = ["EmbeddingTable", "RowOwner", "table_of"]
 
@@ -80,7 +81,9 @@ class EmbeddingTable(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         flat = rows.reshape(-1)
-        if not (torch.is_grad_enabled() and self.weight.requires_grad):
+        if must_be_plain():
+            embeddings = self._plain_lookup(flat)
+        elif not (torch.is_grad_enabled() and self.weight.requires_grad):
             lagging = self.owner is not None and not self.owner.settled
             embeddings = self.owner.peek(flat) if lagging else nn.functional.embedding(flat, self.weight)  # type: ignore[union-attr]
         elif self.owner is not None:
@@ -88,6 +91,27 @@ class EmbeddingTable(nn.Module):
         else:
             embeddings = _DenseLookup.apply(self.weight, flat, self.padding_rows)
         return embeddings.view(*rows.shape, self.weight.shape[1])  # (*, D)
+
+    def _plain_lookup(self, rows: Tensor) -> Tensor:
+        """The embeddings ``(n, D)`` of ``rows`` ``(n,)`` by operations that torch can trace, export and transform.
+
+        Raises:
+            RuntimeError: under ``torch.func``, rows lag and the weight is one of the caller's, which cannot be brought up to date.
+        """
+        if self.owner is not None and not self.owner.settled:
+            if without_transforms(self.weight) is not self.weight:
+                raise RuntimeError(
+                    "torch.func.functional_call must get weights that are up to date; a row-wise optimizer owns this table and rows lag. "
+                    "Call optimizer.detach() before taking the parameters, or use one of torch's optimizers."
+                )
+            self.settle()
+        embeddings = nn.functional.embedding(rows, self.weight)
+        has_gradient = torch.is_grad_enabled() or torch.jit.is_tracing()  # the tracer checks its graph without gradients
+        has_padding = any(feature.padding_idx is not None for feature in self.features)
+        if not has_padding or not has_gradient or is_onnx_export():
+            return embeddings
+        is_padding = (rows.unsqueeze(-1) == self.padding_rows).any(-1, keepdim=True)  # (n, 1)
+        return torch.where(is_padding, embeddings.detach(), embeddings)
 
     def rows_of(self, name: str) -> Tensor:
         """The weight ``(vocab_size, D)`` of one feature, to read and write: a view, or a :class:`RowsView` while rows lag."""
@@ -140,7 +164,9 @@ class EmbeddingTable(nn.Module):
         return super()._apply(fn, recurse)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        """Empty: the :class:`EmbeddingLayer` with this table saves one key per feature."""
+        """Empty: the :class:`EmbeddingLayer` with this table saves one key per feature. An ONNX model has the table instead."""
+        if is_onnx_export():  # its tracer takes a parameter from the state_dict
+            destination[f"{prefix}weight"] = self.weight if keep_vars else self.weight.detach()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         """Empty: the :class:`EmbeddingLayer` with this table loads one key per feature."""
