@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,13 +153,18 @@ class ForeignLoader:
         return {name: value for name, value in facts.items() if value is not None}
 
     def fingerprint(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The kind of loader, its sizes, and a digest of the content of a ``TensorDataset``."""
-        dataset = getattr(self.loader, "dataset", None)
-        parts: Any = getattr(dataset, "tensors", ())
-        tensors = {str(i): part for i, part in enumerate(parts) if isinstance(part, Tensor)}
+        """The kind of loader, its sizes, its data set, sampler and collate function, and a digest of the content where it is at hand.
+
+        The content of a list of batches and of a ``TensorDataset`` is digested whole; another data set is compared by its class and its
+        plain attributes.
+        """
+        dataset, collate = getattr(self.loader, "dataset", None), getattr(self.loader, "collate_fn", None)
         facts = {"loader": type(self.loader).__name__, "batches": self.n_batch, "rows": length_of(dataset)}
-        facts["content"] = tensor_digest(tensors) if tensors else None
-        return {**facts, **{name: getattr(self.loader, name, None) for name in ("batch_size", "drop_last")}}
+        facts |= {name: getattr(self.loader, name, None) for name in ("batch_size", "drop_last")}
+        facts |= {"sampler": type(getattr(self.loader, "sampler", None)).__name__, "collate_fn": collate, "dataset": dataset}
+        parts = self.loader if isinstance(self.loader, list | tuple) else getattr(dataset, "tensors", ())
+        tensors = dict(_tensors_of("", parts))
+        return {**facts, "content": tensor_digest(tensors) if tensors else None}
 
     def state_dict(self) -> dict[str, Any]:
         """The random states in which the present epoch began, and those of the loader's own generators now."""
@@ -218,3 +224,17 @@ def _generators(loader: Any) -> list[torch.Generator]:
     holders = [loader, getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)]
     generators = {id(g): g for holder in holders if isinstance(g := getattr(holder, "generator", None), torch.Generator)}
     return list(generators.values())
+
+
+def _tensors_of(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """All tensors and arrays of numbers within lists, tuples and mappings, by their place."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        yield name, torch.from_numpy(np.ascontiguousarray(value))
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from _tensors_of(f"{name}.{key}", value[key])
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            yield from _tensors_of(f"{name}.{i}", part)

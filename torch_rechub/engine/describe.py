@@ -9,6 +9,7 @@ from typing import Any
 from torch_rechub.basic.callback import LearningRate
 from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP
 from torch_rechub.engine.callback_list import overrides
+from torch_rechub.engine.extra_state import n_known
 
 __all__ = ["describe", "summary"]
 
@@ -32,7 +33,7 @@ def summary(trainer: Any) -> str:
 
 
 def _model(trainer: Any) -> str:
-    n_weight = sum(weight.numel() for weight in trainer.model.parameters())
+    n_weight = n_known(trainer.model.parameters())
     return f"{type(trainer.model).__name__}, {n_weight:,} parameters"
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import is_lazy
 
-__all__ = ["extra_state", "load_extra_state", "plain_model", "plain_names"]
+from torch_rechub.storage.tree import split_tree
+from torch_rechub.torch_private import with_metadata_of
+
+__all__ = [
+    "check_extra_state",
+    "extra_state",
+    "load_extra_state",
+    "load_plain_weights",
+    "n_known",
+    "plain_model",
+    "plain_modules",
+    "plain_names",
+    "plain_weights",
+]
 
 COMPILED = "_orig_mod."  #: what torch.compile puts into names
+T = TypeVar("T")
 
 
 def plain_model(model: nn.Module) -> nn.Module:
@@ -17,9 +32,35 @@ def plain_model(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
-def plain_names(named: Iterable[tuple[str, Tensor]]) -> dict[str, Any]:
+def plain_names(named: Iterable[tuple[str, T]]) -> dict[str, T]:
     """Tensors by name, without what ``torch.compile`` puts into names."""
-    return {name.replace(COMPILED, ""): tensor for name, tensor in named}
+    return {name.replace(COMPILED, ""): value for name, value in named}
+
+
+def n_known(parameters: Iterable[nn.Parameter]) -> int:
+    """The number of weights; lazy parameters, whose shape is not known yet, are not counted."""
+    return sum(parameter.numel() for parameter in parameters if not is_lazy(parameter))
+
+
+def plain_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """All modules by plain name; a module that ``torch.compile`` wrapped, at any place, without its wrapper."""
+    modules = ((f"{name}." if name else "", module) for name, module in model.named_modules())
+    return {name.replace(COMPILED, "").removesuffix("."): module for name, module in modules if not hasattr(module, "_orig_mod")}
+
+
+def plain_weights(model: nn.Module) -> dict[str, Any]:
+    """The ``state_dict`` of a model with plain names, also where a part of it is compiled."""
+    weights = plain_model(model).state_dict()
+    return with_metadata_of(weights, plain_names(weights.items())) if any(COMPILED in name for name in weights) else weights
+
+
+def load_plain_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Load what :func:`plain_weights` gave."""
+    model = plain_model(model)
+    if any(hasattr(part, "_orig_mod") for part in model.modules()):
+        names = {name.replace(COMPILED, ""): name for name in model.state_dict()}
+        weights = with_metadata_of(weights, {names.get(name, name): value for name, value in weights.items()})
+    model.load_state_dict(weights)
 
 
 def extra_state(module: nn.Module) -> dict[str, Any]:
@@ -30,8 +71,26 @@ def extra_state(module: nn.Module) -> dict[str, Any]:
 def load_extra_state(module: nn.Module, state: Mapping[str, Any]) -> None:
     """Restore what :func:`extra_state` gave."""
     for name, part in _stateful(module):
-        part.set_extra_state(state[name.replace(COMPILED, "")])
+        if name.replace(COMPILED, "") in state:  # not where another module was accepted
+            part.set_extra_state(state[name.replace(COMPILED, "")])
 
 
-def _stateful(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, part) for name, part in module.named_modules() if type(part).get_extra_state is not nn.Module.get_extra_state]
+def check_extra_state(module: nn.Module) -> None:
+    """Refuse state that a save cannot hold, since reading a save never runs code.
+
+    Raises:
+        TypeError: naming the module and the value.
+    """
+    for name, part in _stateful(module):
+        try:
+            split_tree(part.get_extra_state())
+        except TypeError as error:
+            where = f"{type(part).__name__} ({name.replace(COMPILED, '')})" if name else type(part).__name__
+            raise TypeError(f"get_extra_state() of {where} must return tensors, numbers, strings, lists and dicts only: {error}") from None
+
+
+def _stateful(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, part in module.named_modules():
+        function = getattr(part.get_extra_state, "__func__", part.get_extra_state)
+        if function is not nn.Module.get_extra_state and not hasattr(part, "_orig_mod"):
+            yield name, part

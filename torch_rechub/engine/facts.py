@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, SequenceFeature
-from torch_rechub.engine.extra_state import plain_model
+from torch_rechub.engine.extra_state import n_known, plain_model
 from torch_rechub.engine.inputs import features_of
 from torch_rechub.kernels import kernels_for
 from torch_rechub.report import Ending, environment, report_page
@@ -66,8 +66,8 @@ def _data_facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _model_facts(model: nn.Module) -> dict[str, Any]:
     """The sizes of a model: its parameters, its features and their embeddings, the widths of its networks, dropout."""
-    facts: dict[str, Any] = {"model": type(model).__name__, "parameters": sum(weight.numel() for weight in model.parameters())}
-    frozen = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
+    facts: dict[str, Any] = {"model": type(model).__name__, "parameters": n_known(model.parameters())}
+    frozen = n_known(weight for weight in model.parameters() if not weight.requires_grad)
     if frozen:
         facts["frozen parameters"] = frozen
     facts |= _feature_facts(features_of(model))

@@ -32,6 +32,7 @@ class OptimizerRecipe:
         self.optimizer_fn, self.params, self.grouped = optimizer_fn, dict(params), grouped
         self._parameters: list[nn.Parameter] = []  # for which the latest optimizer was made
         self._options: list[dict[str, Any]] = []  # of its groups, as training left them
+        self._set: list[dict[str, Any]] = []  # what the user has set on its groups, in all runs
 
     def make(self, objective: nn.Module) -> torch.optim.Optimizer:
         """A new optimizer of all parameters of the objective; tables are not in row mode yet."""
@@ -56,14 +57,17 @@ class OptimizerRecipe:
         self._options = [_options(group) for group in optimizer.param_groups]
 
     def changed_options(self, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-        """What the user changed in each group since :meth:`remember`, such as a learning rate."""
+        """What the user has set on each group, such as a learning rate: since :meth:`remember`, and before."""
         if len(optimizer.param_groups) != len(self._options):
             return []
         present = [_options(group) for group in optimizer.param_groups]
-        return [
+        changed = [
             {name: value for name, value in now.items() if name in before and before[name] != value}
             for before, now in zip(self._options, present, strict=True)
         ]
+        earlier = self._set if len(self._set) == len(changed) else [{} for _ in changed]
+        self._set = [{**before, **now} for before, now in zip(earlier, changed, strict=True)]
+        return self._set
 
     def apply_options(self, optimizer: torch.optim.Optimizer, changed: Sequence[dict[str, Any]]) -> None:
         """Set changed options on a new optimizer's groups."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from torch_rechub.storage import FolderLock, FolderMark, SaveFolder, expand, make_folder
 from torch_rechub.types import FilePath
 
-__all__ = ["find_save", "lock_folder"]
+__all__ = ["find_save", "lock_folder", "validate_accept"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,19 @@ def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLoc
             for place in new:
                 if place.exists():
                     place.rmdir()
+
+
+def validate_accept(accept: Any, resume: Any) -> None:
+    """The names of settings that may differ from those of the saved run.
+
+    Raises:
+        TypeError: when it is no list of texts.
+        ValueError: when there is nothing to resume.
+    """
+    if isinstance(accept, str) or not isinstance(accept, Sequence) or not all(isinstance(name, str) for name in accept):
+        raise TypeError(f"accept must be a list of names of settings, such as ['lr of the optimizer']; got {accept!r}.")
+    if accept and resume is None:
+        raise ValueError(f"accept={accept!r} needs resume=: it names what may differ from the run that is resumed.")
 
 
 def find_save(resume: Any, model_path: FilePath | None, use: Callable[[Any], None] | None = None) -> Any:

@@ -16,7 +16,7 @@ from torch_rechub.basic.layers import EmbeddingTable
 from torch_rechub.basic.metric import Metric
 from torch_rechub.engine.callback_list import CallbackList
 from torch_rechub.engine.distributed import Ranks
-from torch_rechub.engine.extra_state import plain_model
+from torch_rechub.engine.extra_state import load_plain_weights, plain_names, plain_weights
 from torch_rechub.engine.facts import settings_of, write_report
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import detach_tables
@@ -210,19 +210,19 @@ class CallbackFace:
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Everything that is trained, by its name in the objective."""
-        return self._objective.named_parameters()
+        yield from plain_names(self._objective.named_parameters()).items()
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The buffers of the model and of the objective."""
-        return self._objective.named_buffers()
+        yield from plain_names(self._objective.named_buffers()).items()
 
     def weights(self) -> dict[str, Any]:
         """The model's ``state_dict``, with plain keys also where the model is compiled."""
-        return plain_model(self.model).state_dict()
+        return plain_weights(self.model)
 
     def load_weights(self, weights: Mapping[str, Any]) -> None:
         """Load a ``state_dict`` into the model."""
-        plain_model(self.model).load_state_dict(weights)
+        load_plain_weights(self.model, weights)
 
     def extra_weights(self) -> dict[str, Tensor]:
         """What is trained besides the model, by name."""

@@ -24,12 +24,13 @@ from torch_rechub.engine.describe import describe, summary
 from torch_rechub.engine.device import resolve_device
 from torch_rechub.engine.distributed import join_ranks
 from torch_rechub.engine.early_checks import check_run
+from torch_rechub.engine.extra_state import check_extra_state
 from torch_rechub.engine.identity import identity_of
 from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
 from torch_rechub.engine.preparation import check_inputs
-from torch_rechub.engine.resume import find_save, lock_folder
+from torch_rechub.engine.resume import find_save, lock_folder, validate_accept
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
 from torch_rechub.engine.validation import Paused
@@ -187,8 +188,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
                 f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
                 "computes, or write a callback for what happens around it."
             )
-        if accept and resume is None:
-            raise ValueError(f"accept={accept!r} needs resume=: it names what may differ from the run that is resumed.")
+        validate_accept(accept, resume)
         train = as_loader(train_dataloader)
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
         with self.ranks.end_together(), shared_loaders(self.ranks, train, val):
@@ -233,6 +233,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         checkpoint.want_saves(checkpoint is not self._built_in_checkpoint or resume is not None)
         if self.writes_saves:
             refuse_lazy(self.objective, "A save to resume from")
+            check_extra_state(self.objective)
         run.begin(identity_of(self, train, val) if self.writes_saves or resume is not None else {})
         return run
 

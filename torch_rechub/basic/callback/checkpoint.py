@@ -51,7 +51,7 @@ class Checkpoint(Callback):
         OSError: naming the folder or file that cannot be written; what was there before is intact.
     """
 
-    free_settings = frozenset(("every_n_steps", "every_minutes", "monitor", "keep_best", "keep_last", "safetensors", "background"))
+    free_settings = frozenset(("every_n_steps", "every_minutes", "keep_best", "keep_last", "safetensors", "background"))
 
     def __init__(
         self,

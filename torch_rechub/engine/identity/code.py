@@ -7,14 +7,20 @@ import hashlib
 import inspect
 import linecache
 import types
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-__all__ = ["code_digest", "code_of_class", "is_of_library"]
+__all__ = ["changed_attributes", "changed_names", "code_digest", "code_of_class", "is_of_library"]
 
 #: Modules whose code belongs to the versions, which may differ: torch's, and ours except what a paper's model computes.
 LIBRARY = ("torch", "torch_rechub", "builtins", "functools", "abc", "typing", "numpy", "enum", "dataclasses")
 PAPERS = "torch_rechub.models."
+#: Methods that change a list, dict or set in place.
+MUTATING = {
+    *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse", "update", "setdefault", "popitem"),
+    *("add", "discard", "appendleft", "popleft", "put"),
+}
 
 
 def is_of_library(value: Any) -> bool:
@@ -43,6 +49,37 @@ def code_of_class(kind: type) -> dict[str, types.FunctionType]:
             else:
                 functions.pop(name, None)
     return functions
+
+
+def changed_names(function: types.FunctionType) -> set[str]:
+    """Names around a function that it changes itself, such as a list that it appends to: they are its state, not its settings."""
+    node = _node_of(function)
+    return set() if node is None else {target.id for target in _mutated(node) if isinstance(target, ast.Name)}
+
+
+def changed_attributes(kind: type) -> set[str]:
+    """Attributes that methods of a class other than ``__init__`` assign or change: they are its state, not its settings."""
+    nodes = [_node_of(function) for name, function in code_of_class(kind).items() if name != "__init__"]
+    targets = [target for node in nodes if node is not None for target in (*_assigned(node), *_mutated(node))]
+    return {target.attr for target in targets if isinstance(target, ast.Attribute)}
+
+
+def _assigned(tree: ast.AST) -> Iterator[ast.expr]:
+    for node in ast.walk(tree):
+        targets: list[ast.expr] = node.targets if isinstance(node, ast.Assign | ast.Delete) else []
+        targets = [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign | ast.For) else targets
+        for target in targets:
+            yield from target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+
+
+def _mutated(tree: ast.AST) -> Iterator[ast.expr]:
+    """What is changed in place: ``x[...] = ``, ``x.append(...)``; and names declared ``nonlocal`` or ``global``."""
+    yield from (target.value for target in _assigned(tree) if isinstance(target, ast.Subscript))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATING:
+            yield node.func.value
+        elif isinstance(node, ast.Nonlocal | ast.Global):
+            yield from (ast.Name(name) for name in node.names)
 
 
 def _function_of(member: Any) -> types.FunctionType | None:

@@ -12,8 +12,8 @@ from torch import nn
 
 from torch_rechub.basic.callback import Callback
 from torch_rechub.data.protocol import Loader
-from torch_rechub.engine.extra_state import plain_model, plain_names
-from torch_rechub.engine.identity.code import code_of_class, is_of_library
+from torch_rechub.engine.extra_state import plain_model, plain_modules, plain_names
+from torch_rechub.engine.identity.code import changed_attributes, code_of_class, is_of_library
 from torch_rechub.engine.identity.values import is_plain, plain_value, without_addresses
 
 __all__ = ["data_identity", "group_names", "identity_of", "labels_of"]
@@ -69,7 +69,8 @@ def labels_of(callbacks: Any) -> dict[str, Callback]:
 def _of_model(model: nn.Module) -> Pairs:
     """Modules with what their ``repr`` shows and their plain attributes, shapes, types and training of all tensors, and the code."""
     yield "model", type(model).__name__
-    for name, module in model.named_modules():
+    modules = plain_modules(model)
+    for name, module in modules.items():
         where = name or type(model).__name__
         if name:
             shown = "" if is_of_library(type(module)) else module.extra_repr()  # those of torch show only what is an attribute as well
@@ -80,16 +81,16 @@ def _of_model(model: nn.Module) -> Pairs:
     for name, tensor in plain_names((*model.named_parameters(), *model.named_buffers())).items():
         yield f"shape of {name}", [*tensor.shape]
         yield f"dtype of {name}", tensor.dtype
-    for kind in {type(module): None for module in model.modules()}:
+    for kind in {type(module): None for module in modules.values()}:
         yield from _code("", kind)
 
 
 def _attributes(module: nn.Module) -> Pairs:
     """Plain public attributes of a module, its features, functions assigned to it, and its hooks."""
+    state = {"training", *changed_attributes(type(module))}
     for name, value in vars(module).items():
-        if (name == "features" and isinstance(value, list | tuple)) or (
-            not name.startswith("_") and name != "training" and (is_plain(value) or callable(value))
-        ):
+        is_setting = not name.startswith("_") and name not in state and (is_plain(value) or callable(value))
+        if is_setting or (name == "features" and isinstance(value, list | tuple)):
             yield name, value
     for kind in ("forward", "forward_pre", "backward", "backward_pre"):
         hooks = getattr(module, f"_{kind}_hooks", {})
@@ -160,7 +161,8 @@ def _of_callbacks(trainer: Any) -> Pairs:
     labels = labels_of(trainer.callbacks)
     yield "callbacks", [*labels]
     for label, callback in labels.items():
-        yield from ((f"{name} of {label}", value) for name, value in callback.settings(trainer).items())
+        state = changed_attributes(type(callback))
+        yield from ((f"{name} of {label}", value) for name, value in callback.settings(trainer).items() if name not in state)
     for kind in {type(callback): None for callback in labels.values()}:
         yield from _code("", kind)
 

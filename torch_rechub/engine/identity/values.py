@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from torch_rechub.engine.identity.code import code_digest, code_of_class, is_of_library
+from torch_rechub.engine.identity.code import changed_attributes, changed_names, code_digest, code_of_class, is_of_library
 from torch_rechub.storage import tensor_digest
 
 __all__ = ["is_plain", "plain_value"]
@@ -92,12 +92,14 @@ def _callable_value(value: Any, inner: Callable[[Any], Any]) -> Any:
 
 
 def _function_value(function: types.FunctionType, inner: Callable[[Any], Any]) -> dict[str, Any]:
-    code = function.__code__
+    code, state = function.__code__, {"__class__", *changed_names(function)}  # super() refers to the class, whose code is compared itself
+    outer = function.__globals__
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
     parts: dict[str, Any] = {
-        "closure": {name: _cell(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)},
+        "closure": {name: _cell(cell) for name, cell in cells if name not in state},
         "defaults": [*(function.__defaults__ or ())],
         "keyword defaults": function.__kwdefaults__ or {},
-        "globals": {name: function.__globals__[name] for name in code.co_names if is_plain(function.__globals__.get(name, print))},
+        "globals": {name: outer[name] for name in code.co_names if name not in state and is_plain(outer.get(name, print))},
     }
     return {"function": function.__name__, "code": code_digest(function), **{name: inner(part) for name, part in parts.items() if part}}
 
@@ -115,7 +117,8 @@ def _codes(functions: Mapping[str, types.FunctionType]) -> dict[str, str]:
 
 def _object_value(value: Any, inner: Callable[[Any], Any]) -> Any:
     """An object by its class and its plain public attributes; a dataclass by its fields; a module by what its repr shows, and its parts."""
-    attributes = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith("_") and name != "training"}
+    state = {"training", *changed_attributes(type(value))}
+    attributes = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith("_") and name not in state}
     if dataclasses.is_dataclass(value):
         attributes = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     else:
