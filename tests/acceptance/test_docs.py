@@ -90,6 +90,15 @@ def test_docs_languages_have_the_same_headings(english: Path, chinese: Path):
     assert prose_of(english).count("\n|") == prose_of(chinese).count("\n|")
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "README_zh.md"], ids=name_of)
+def test_docs_readme_installs_this_library(page: Path):
+    """The first command of the README is ``make demo``, and no command installs by the name, which is that of the existing package."""
+    commands = [block.strip() for block in re.findall(r"```text\n(.*?)```", page.read_text(), re.DOTALL)]
+    assert commands[0] == "make demo"
+    assert any("pip install ." in block for block in commands)
+    assert not any("pip install torch-rechub" in block for block in commands)
+
+
 @pytest.mark.parametrize("page", [chinese for _, chinese in PAIRS], ids=name_of)
 def test_docs_chinese_pages_use_one_term_for_one_thing(page: Path):
     """A Chinese page has none of the words that stand for a thing which has a term of its own; comments of code are held to it too."""
