@@ -171,12 +171,12 @@ def test_stopper_refuses_a_patience_that_is_no_integer(bad):
         EarlyStopper(bad)
 
 
-def test_stopper_takes_only_patience_by_position():
-    """patience has no default, and every other argument is keyword-only."""
+def test_stopper_takes_patience_and_mode_by_position():
+    """patience has no default; after mode, every other argument is keyword-only."""
     with pytest.raises(TypeError):
         EarlyStopper()
     with pytest.raises(TypeError):
-        EarlyStopper(3, "max")
+        EarlyStopper(3, "max", 0.1)
     assert EarlyStopper(np.int64(3)).patience == 3
 
 

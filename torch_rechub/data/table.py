@@ -17,7 +17,7 @@ from torch_rechub.data.numbers import as_numbers
 
 __all__ = ["RowIndex", "Table"]
 
-RowIndex: TypeAlias = Tensor | Array | slice
+RowIndex: TypeAlias = Tensor | Array | slice | list[int]
 TableBatch: TypeAlias = PackedFeatures | tuple[PackedFeatures, Tensor] | tuple[PackedFeatures, Tensor, Tensor]
 
 _INT32_MAX = 2**31 - 1
@@ -80,8 +80,13 @@ class Table(Dataset[Any]):
         values = {name: column[0] for name, column in x.items()}
         return (values, *(target[0] for target in targets)) if targets else values
 
-    def __getitems__(self, rows: RowIndex) -> TableBatch:
-        """A batch that shares no memory with the table, so that a worker process can send it without the table."""
+    def __getitems__(self, rows: RowIndex) -> Any:
+        """A batch that shares no memory with the table, so that a worker process can send it without the table.
+
+        A list of row numbers, as a torch ``DataLoader`` of the user's gives, returns a list of rows, which that loader collates.
+        """
+        if isinstance(rows, list):
+            return [self[row] for row in rows]
         return self.batch(torch.arange(len(self))[rows] if isinstance(rows, slice) else rows)
 
     def batch(self, rows: RowIndex) -> TableBatch:
@@ -90,7 +95,7 @@ class Table(Dataset[Any]):
         Args:
             rows: row numbers, or a slice. A slice gives views of the table, which must not be written into.
         """
-        rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+        rows = _as_index(rows)
         x = self.x.take(rows)
         if self.y is None:
             return x
@@ -101,7 +106,7 @@ class Table(Dataset[Any]):
 
     def take(self, rows: RowIndex) -> Table:
         """A table of the given rows, in the given order."""
-        rows = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+        rows = _as_index(rows)
         small = torch.int32 if len(self) <= _INT32_MAX else torch.int64
         numbers = torch.arange(len(self), dtype=small) if self.row_numbers is None else self.row_numbers
         y, weight = (None if part is None else part[rows] for part in (self.y, self.weight))
@@ -110,6 +115,13 @@ class Table(Dataset[Any]):
     def __repr__(self) -> str:
         kinds = [kind for kind, tensor in (("labels", self.y), ("weights", self.weight)) if tensor is not None]
         return f"Table({len(self):,} rows of {columns_in_words(self.x)}{''.join(f', with {kind}' for kind in kinds)})"
+
+
+def _as_index(rows: RowIndex) -> Tensor | slice:
+    """Row numbers as a tensor; a slice as it is."""
+    if isinstance(rows, list):
+        return torch.tensor(rows, dtype=torch.int64)
+    return torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
 
 
 def _pack(columns: Mapping[str, Array], n_row: int) -> PackedFeatures:

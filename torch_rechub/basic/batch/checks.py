@@ -6,11 +6,13 @@ feature and the row. On CUDA nothing waits for the device: the conditions are as
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,6 +24,8 @@ from torch_rechub.torch_private import assert_async, disable_compile, without_tr
 from torch_rechub.types import Features
 
 __all__ = ["check_features", "check_labels"]
+
+logger = logging.getLogger(__name__)
 
 _FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
 
@@ -52,13 +56,16 @@ def of_trained_model() -> Generator[None, None, None]:
         _of_trained_model.reset(token)
 
 
-def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the batch") -> None:
+def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the batch", wide: bool = False) -> None:
     """Check that ``x`` holds what ``features`` describe, before a table is read by its ids.
 
     Args:
         x: a batch or a whole table, as a mapping or packed. Its other columns are not checked.
         features: what a model reads. Pass the same tuple each time: its check plan is cached.
         rows_of: what the row number of an error refers to; "" for a whole table.
+        wide: whether a sparse feature may have several ids a row, ``(B, L)``.
+
+    A sparse feature of the name of a dense one reads the whole parts of a float column, as in the existing package; a warning says so.
 
     Raises:
         ValueError: when a feature is missing or has the wrong shape, an id is not a whole number, negative or beyond the vocabulary,
@@ -74,8 +81,9 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
     if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"x must be a mapping of columns, {{name: tensor}}; got {type(x).__name__}.")
     if isinstance(x, PackedFeatures) and torch.compiler.is_compiling():
-        _check_outside_the_graph(x, features, rows_of)
+        _check_outside_the_graph(x, features, rows_of, wide)
         return
+    requested = features
     if isinstance(x, PackedFeatures):
         plan = plan_for(x.layout, features)
         if _must_not_wait(x.ids):
@@ -84,7 +92,11 @@ def check_features(x: Features, features: Sequence[Feature], rows_of: str = "the
         elif x.ids.is_cpu and plan.is_valid(x):
             features = plan.others
     for feature in features:
-        _check_one(feature, without_transforms(_column(x, feature)), rows_of)
+        column = without_transforms(_column(x, feature, wide))
+        if not isinstance(feature, DenseFeature) and column.is_floating_point() and _is_read_as_numbers(feature, requested):
+            _check_whole_parts(feature, column, rows_of)
+        else:
+            _check_one(feature, column, rows_of)
 
 
 def check_labels(y: Tensor, weight: Tensor | None = None, binary: bool = True, rows_of: str = "the batch") -> None:
@@ -126,9 +138,9 @@ is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch
 
 
 @disable_compile
-def _check_outside_the_graph(x: Features, features: Sequence[Feature], rows_of: str) -> None:
+def _check_outside_the_graph(x: Features, features: Sequence[Feature], rows_of: str, wide: bool) -> None:
     """The check of a packed batch within compiled code: it runs as it does without a compiler, before the graph."""
-    check_features(x, features, rows_of)
+    check_features(x, features, rows_of, wide)
 
 
 def _must_not_wait(values: Tensor) -> bool:
@@ -136,7 +148,7 @@ def _must_not_wait(values: Tensor) -> bool:
     return values.is_cuda or torch.compiler.is_compiling()
 
 
-def _column(x: Features, feature: Feature) -> Tensor:
+def _column(x: Features, feature: Feature, wide: bool) -> Tensor:
     """The column of a feature, with its shape checked."""
     what = f"{type(feature).__name__} '{feature.name}'"
     if feature.name not in x:
@@ -148,7 +160,8 @@ def _column(x: Features, feature: Feature) -> Tensor:
     if isinstance(feature, SequenceFeature):
         fine, must, remedy = column.dim() == 2, "one list of ids a row, (rows, length)", "Pad it with pad_sequences, or use SparseFeature"
     elif isinstance(feature, SparseFeature):
-        fine, must, remedy = column.dim() == 1, "one id a row, (rows,)", "Flatten it, or use SequenceFeature"
+        fine = column.dim() == 1 or (column.dim() == 2 and (wide or width == 1))
+        must, remedy = "one id a row, (rows,)", "Flatten it, or use SequenceFeature"
     else:
         fine = column.dim() in (1, 2) and width == feature.embed_dim
         must, remedy = f"embed_dim={feature.embed_dim} numbers a row", f"Use embed_dim={width}"
@@ -176,6 +189,26 @@ def _check_one(feature: Feature, column: Tensor, rows_of: str) -> None:
             remedy = "Pass the column as integers: larger ids may have been rounded."
             _require(lambda v: v < _FLOAT32_WHOLE, column, f"{what}: ids in a float column must be < {_FLOAT32_WHOLE}", remedy, rows_of)
     _check_range(feature, what, column, rows_of)
+
+
+def _is_read_as_numbers(feature: Feature, features: Sequence[Feature]) -> bool:
+    """Whether a dense feature reads the column of ``feature`` as well."""
+    return any(isinstance(other, DenseFeature) and other.name == feature.name for other in features)
+
+
+def _check_whole_parts(feature: SparseFeature | SequenceFeature, column: Tensor, rows_of: str) -> None:
+    """The check of a float column that is read as numbers and as ids: its whole parts are the ids."""
+    what = f"{type(feature).__name__} '{feature.name}'"
+    _require(torch.isfinite, column, f"{what}: values must be finite", "Fill missing values before they are batched.", rows_of)
+    _check_range(feature, what, column.trunc(), rows_of)
+    if not _must_not_wait(column) and bool((column != column.floor()).any()):
+        _warn_of_whole_parts(what, feature.name)
+
+
+@lru_cache(maxsize=256)  # one warning a feature: a batch is checked at every step
+def _warn_of_whole_parts(what: str, name: str) -> None:
+    message = "%s: the column holds fractions, of which the whole parts are the ids, since DenseFeature(%r) reads it too"
+    logger.warning(message + ". Give the ids a column of their own, such as %r, if that is not meant", what, name, f"{name}_cat")
 
 
 def _check_range(feature: SparseFeature | SequenceFeature, what: str, ids: Tensor, rows_of: str) -> None:

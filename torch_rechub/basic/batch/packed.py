@@ -134,13 +134,28 @@ class PackedFeatures(Mapping[str, Tensor]):
         return f"PackedFeatures({self.n_row} rows of {', '.join(self)})"
 
 
-def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
-    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` integers: a view where they are adjacent."""
+def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...], wide: bool = False) -> Tensor:
+    """The columns ``names`` of ``x`` side by side, ``(B, len(names))`` integers: a view where they are adjacent.
+
+    Args:
+        x: a batch; a column of floats gives its whole parts.
+        names: columns ``(B,)`` or ``(B, 1)``.
+        wide: whether columns ``(B, L)`` give ``(B, len(names), L)``, also where L is 1.
+
+    Raises:
+        ValueError: when columns of several shapes meet.
+    """
     if isinstance(x, PackedFeatures):
         columns = x.layout.select("ids", names, x.ids.device)
         if columns is not None:
             return x.ids[:, columns] if isinstance(columns, slice) else x.ids.index_select(1, columns)
-    return torch.stack([x[name].reshape(-1).long() for name in names], dim=1)
+    columns = [x[name] for name in names]
+    if wide and any(column.dim() > 1 for column in columns):
+        shapes = {name: tuple(column.shape) for name, column in zip(names, columns, strict=True)}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"Sparse features that are embedded together must have ids of one shape; got {shapes}. Reshape them.")
+        return torch.stack([column.long() for column in columns], dim=1)
+    return torch.stack([column.reshape(-1).long() for column in columns], dim=1)
 
 
 def number_matrix(x: Mapping[str, Tensor], names: tuple[str, ...], dtype: torch.dtype = torch.float32) -> Tensor:

@@ -85,8 +85,8 @@ class EarlyStopper(Callback):
     def __init__(
         self,
         patience: int | str | None,
-        *,
         mode: Literal["max", "min"] | None = None,
+        *,
         min_delta: float | Literal["significant"] = 0.0,
         monitor: str | Mapping[str, float] | None = None,
         start_from: int = 0,

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch.checks import check_features
-from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
+from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature, SparseFeature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.column_order import column_order, order_error
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan
+from torch_rechub.basic.layers.mask import InputMask
 from torch_rechub.basic.layers.plain import are_plain
 from torch_rechub.basic.layers.table import EmbeddingTable
 from torch_rechub.torch_private import is_onnx_export, local_metadata_of, untraced
@@ -41,11 +42,12 @@ class EmbeddingLayer(nn.Module):
 
     Shape:
         ``layer(x, features, squeeze_dim=True)``: ``(B, sum of embed_dim)``, embedded columns in the given order, then dense columns.
-        ``layer(x, features)``: ``(B, F, D)`` of the embedded columns; ``(B, F, L, D)`` for sequences with ``pooling="concat"``.
+        ``layer(x, features)``: ``(B, F, D)`` of the embedded columns; ``(B, F, L, D)`` for sequences with ``pooling="concat"``, and for
+        sparse features whose ids are ``(B, L)``, as field-aware models give them.
 
     Raises:
-        ValueError: two different features have the same name; ``shared_with`` is not a feature of the list, or one of another shape; in
-            the forward pass, a column is missing or an id is outside its vocabulary.
+        ValueError: two different embedded features, or two dense ones, have the same name; ``shared_with`` is not a feature of the
+            list, or one of another shape; in the forward pass, a column is missing or an id is outside its vocabulary.
 
     Example:
         >>> from torch_rechub.basic.features import SparseFeature
@@ -59,6 +61,7 @@ class EmbeddingLayer(nn.Module):
     def __init__(self, features: Sequence[Feature]) -> None:
         super().__init__()
         self.features = list(features)
+        self.input_mask = InputMask()
         distinct = _distinct(self.features)
         self.n_dense = sum(isinstance(feature, DenseFeature) for feature in distinct)
         groups: dict[str, list[EmbeddedFeature]] = {}
@@ -72,7 +75,7 @@ class EmbeddingLayer(nn.Module):
 
     def forward(self, x: Features, features: Sequence[Feature] | Feature, squeeze_dim: bool = False) -> Tensor:
         requested = [features] if isinstance(features, DenseFeature | EmbeddedFeature) else features
-        embedded = self._look_up(x, requested)
+        embedded = self._look_up(x, requested, wide=True)
         return embedded.flat(requested) if squeeze_dim else embedded.stacked(requested)
 
     def look_up(self, x: Features, features: Sequence[Feature]) -> Embedded | EmbeddedByCalls:
@@ -83,10 +86,10 @@ class EmbeddingLayer(nn.Module):
         """
         return self._look_up(x, features) if are_plain([self], EmbeddingLayer) else EmbeddedByCalls(self, x)
 
-    def _look_up(self, x: Features, features: Sequence[Feature]) -> Embedded:
+    def _look_up(self, x: Features, features: Sequence[Feature], wide: bool = False) -> Embedded:
         plan = self._plan_for(features)
-        check_features(x, plan.features)
-        return plan(x)
+        check_features(x, plan.features, wide=wide)
+        return plan(x, wide)
 
     def _plan_for(self, features: Sequence[Feature]) -> LookupPlan:
         key = tuple(map(id, features))
@@ -163,7 +166,9 @@ class EmbeddedByCalls:
 
     def stacked(self, features: Sequence[Feature]) -> Tensor:
         """As :meth:`Embedded.stacked`."""
-        return self._layer(self._x, features)
+        stacked = self._layer(self._x, features)
+        one_id = stacked.dim() == 4 and all(isinstance(feature, SparseFeature) for feature in features)
+        return stacked.squeeze(2) if one_id else stacked
 
     def flat(self, features: Sequence[Feature]) -> Tensor:
         """As :meth:`Embedded.flat`."""
@@ -214,10 +219,12 @@ def _table_key(feature: EmbeddedFeature) -> str:
 
 
 def _distinct(features: Sequence[Feature]) -> list[Feature]:
-    distinct: dict[str, Feature] = {}
+    """Each feature once. A dense and an embedded feature may read one column."""
+    distinct: dict[tuple[str, bool], Feature] = {}
     for feature in features:
-        if distinct.setdefault(feature.name, feature) != feature:
-            raise ValueError(f"Two different features are named '{feature.name}': {distinct[feature.name]!r} and {feature!r}. Rename one.")
+        first = distinct.setdefault((feature.name, isinstance(feature, DenseFeature)), feature)
+        if first != feature:
+            raise ValueError(f"Two different features are named '{feature.name}': {first!r} and {feature!r}. Rename one.")
     return list(distinct.values())
 
 

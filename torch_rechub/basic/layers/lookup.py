@@ -30,14 +30,14 @@ class TableLookup:
         """The feature names of each block."""
         return ([self.sparse] if self.sparse else []) + [(f.name,) for f in self.sequences]
 
-    def __call__(self, x: Features) -> list[Tensor]:
-        """Sparse embeddings ``(B, F, D)``; each sequence ``(B, 1, D)`` pooled or ``(B, 1, L, D)``."""
+    def __call__(self, x: Features, wide: bool = False) -> list[Tensor]:
+        """Sparse embeddings ``(B, F, D)``, ``(B, F, L, D)`` of ids ``(B, L)``; each sequence ``(B, 1, D)`` or ``(B, 1, L, D)``."""
         rows = [x[f.name].long() + self.table.slices[f.table_name].start for f in self.sequences]  # (B, L) each
         if self.sparse:
-            columns = id_matrix(x, self.sparse)
+            columns = id_matrix(x, self.sparse, wide)
             if self.offsets.device != columns.device:
                 self.offsets = self.offsets.to(columns.device)
-            rows.insert(0, columns + self.offsets)  # (B, F)
+            rows.insert(0, columns + (self.offsets if columns.dim() == 2 else self.offsets[:, None]))  # (B, F) or (B, F, L)
         if len(rows) == 1:
             embeddings = [self.table(rows[0])]
         else:
@@ -96,9 +96,9 @@ class LookupPlan:
         """The type of the columns that come out: that of the embeddings, which ``model.double()`` and the like change."""
         return self.tables[0].weight.dtype if self.tables else torch.float32
 
-    def __call__(self, x: Features) -> Embedded:
-        """Look up all features in the batch ``x``."""
-        return Embedded(self, x, [block for lookup in self.lookups for block in lookup(x)])
+    def __call__(self, x: Features, wide: bool = False) -> Embedded:
+        """Look up all features in the batch ``x``; see :func:`id_matrix` for ``wide``."""
+        return Embedded(self, x, [block for lookup in self.lookups for block in lookup(x, wide)])
 
     def column_ranges(self, features: Sequence[Feature]) -> tuple[list[ColumnRange], list[tuple[str, ...]]]:
         """Ranges of embedded columns in the order of ``features``, and groups of dense columns (consecutive numbers form one group)."""
