@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from torch_rechub.basic.callback import Checkpoint, EarlyStopper, LearningRate, MetricLog
 from torch_rechub.basic.callback.base import HOOKS, STEPS_OF_THE_LOOP, Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.metric.kept_rows import KeptRows
@@ -40,6 +41,10 @@ def with_built_ins(given: Sequence[Callback], built_in: Mapping[type[Callback], 
     return [callback for callback in given if not any(callback is other for other in last)] + last
 
 
+#: Classes of the built-in callbacks that may be assigned, in the order in which they run.
+ASSIGNABLE = (EarlyStopper, LearningRate, Checkpoint, MetricLog)
+
+
 class CallbackList(Sequence[Callback]):
     """Calls one hook of every callback that overrides it; only between :meth:`begin` and the end of ``on_fit_end``.
 
@@ -50,7 +55,7 @@ class CallbackList(Sequence[Callback]):
     """
 
     def __init__(self, callbacks: Sequence[Callback], trainer: Training, is_first: bool = True) -> None:
-        self._callbacks = list(callbacks)
+        self._callbacks, self._is_first = list(callbacks), is_first
         self._called = [callback for callback in self._callbacks if is_first or callback.every_rank]
         self._trainer = trainer
         self._begun: list[Callback] = []
@@ -64,6 +69,22 @@ class CallbackList(Sequence[Callback]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._callbacks[index]
+
+    def with_part(self, kind: type[Callback], callback: Callback | None) -> CallbackList:
+        """The list with another callback, or none, in the built-in position of a class.
+
+        Args:
+            kind: one of the built-in classes.
+            callback: an instance of it.
+        """
+        if callback is not None:
+            _check_hooks(callback)
+        places = {place: max((i for i, c in enumerate(self._callbacks) if isinstance(c, place)), default=None) for place in ASSIGNABLE}
+        present = places[kind]  # type: ignore[index]
+        before = [i for place, i in places.items() if i is not None and ASSIGNABLE.index(place) < ASSIGNABLE.index(kind)]
+        at = max(before, default=-1) + 1 if present is None else present
+        rest = [c for i, c in enumerate(self._callbacks) if i != present]
+        return CallbackList([*rest[:at], *([] if callback is None else [callback]), *rest[at:]], self._trainer, self._is_first)
 
     def call(self, hook: str) -> None:
         """Call ``hook``. The first callback that raises ends it, and its name is added to the error."""

@@ -70,7 +70,7 @@ class Objective(nn.Module):
     def __init__(self, model: nn.Module, regularization: RegularizationLoss | None = None) -> None:
         super().__init__()
         self.model = model
-        self.regularization = regularization if regularization is not None and regularization.active else None
+        self.set_regularization(regularization)
 
     def sizes(self, batch: Any) -> dict[str, Size]:
         """What each term's mean runs over in this batch, from labels and weights alone: called before any forward pass.
@@ -91,6 +91,12 @@ class Objective(nn.Module):
             totals: the sums of :meth:`sizes` over the batches and processes of the step.
         """
         raise NotImplementedError
+
+    def set_regularization(self, regularization: Any) -> None:
+        """Use another penalty: a function of the model, None for none."""
+        if hasattr(self, "regularization"):
+            del self.regularization  # a module and a function are stored in different places
+        self.regularization = regularization if getattr(regularization, "active", True) else None
 
     def penalty(self, totals: Mapping[str, Size]) -> Tensor | None:
         """The batch's part of the regularization, None without one."""

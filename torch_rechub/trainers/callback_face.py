@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate
+from torch_rechub.basic.callback import Callback, Checkpoint, LearningRate
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.state import TrainerState
 from torch_rechub.basic.layers import EmbeddingTable
@@ -88,22 +88,9 @@ class CallbackFace:
         return self._optimizer
 
     @property
-    def scheduler(self) -> Any:
-        """The learning-rate scheduler; None without one, or before it can be created."""
-        schedule = self.callback(LearningRate)
-        return None if schedule is None else schedule.scheduler
-
-    @property
     def callbacks(self) -> CallbackList:
         """All callbacks, in the order in which they run."""
         return self._callbacks
-
-    @property
-    def early_stopper(self) -> EarlyStopper:
-        """The callback that decides, and holds the best weights."""
-        stopper = self.callback(EarlyStopper)
-        assert stopper is not None
-        return stopper
 
     @property
     def state(self) -> TrainerState:

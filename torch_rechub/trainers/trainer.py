@@ -35,6 +35,7 @@ from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
 from torch_rechub.engine.validation import Paused
 from torch_rechub.engine.validation_times import ValidationTimes
+from torch_rechub.trainers.assigned_face import AssignedFace
 from torch_rechub.trainers.callback_face import CallbackFace
 from torch_rechub.trainers.evaluation_face import EvaluationFace
 from torch_rechub.trainers.optimizer_face import OptimizerFace
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 @named_arguments
-class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
+class Trainer(CallbackFace, AssignedFace, EvaluationFace, OptimizerFace):
     """Trains a model. A subclass for a task defines its objective and its default metrics; everything else is the same for all tasks.
 
     A run is ``fit > epoch > batch``, with the fixed phases train, validate, decide, save. Whatever happens around them is a callback.
@@ -124,7 +125,7 @@ class Trainer(CallbackFace, EvaluationFace, OptimizerFace):
         self.n_epoch, self.accumulate, self.clip_norm = n_epoch, accumulate, clip_norm
         self.loss_mode, self.model_path, self.precision = loss_mode, model_path, precision
         self.validation_times = ValidationTimes(val_every)
-        self.regularization = RegularizationLoss(**(regularization_params or {}))
+        self.regularization, self.gpus = RegularizationLoss(**(regularization_params or {})), list(gpus or ())
         self._objective = self.make_objective(model).to(self.device)
         self.compile_options = compile_options(compile)
         self._compiled: nn.Module | None = None

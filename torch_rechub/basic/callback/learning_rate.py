@@ -200,7 +200,8 @@ class LearningRate(Callback):
         if self.parts:
             return {f"{setting} ({name})": value for name, part in self.parts.items() for setting, value in part.settings(trainer).items()}
         default = "step" if self.needs_length() else self.recipe.interval_of(self.scheduler)
-        resolved = {"scheduler_params": self.recipe.params, "interval": self.given_interval or default}
+        params = {**self.recipe.params, **getattr(self.recipe.fn, "initial", {})}  # of a scheduler that was assigned
+        resolved = {"scheduler_params": params, "interval": self.given_interval or default}
         total = {"total steps": trainer.total_steps} if self.needs_length() else {}
         return {**super().settings(trainer), **resolved, **total}
 

@@ -31,6 +31,7 @@ class MetricLog(Callback):
     every_rank = False
 
     def __init__(self, loggers: Any) -> None:
+        self.given = loggers
         self.loggers: Sequence[Any] = list(loggers) if isinstance(loggers, list | tuple) else [loggers]
         for logger in self.loggers:
             for method in ("log_hyperparams", "log_metrics", "finish"):

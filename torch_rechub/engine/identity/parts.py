@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from torch_rechub.basic.callback import Callback
+from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model, plain_modules, plain_names
 from torch_rechub.engine.identity.code import changed_attributes, code_of_class, is_of_library
@@ -110,8 +111,10 @@ def _of_objective(trainer: Any) -> Pairs:
     yield from ((f"shape of {name}", [*parameter.shape]) for name, parameter in objective.own_parameters().items())
     yield from _code("", type(objective))
     yield "criterion", trainer.criterion
-    for name in ("embedding_l1", "embedding_l2", "dense_l1", "dense_l2"):
-        yield f"{name} of regularization", getattr(trainer.regularization, name)
+    coefficients = ("embedding_l1", "embedding_l2", "dense_l1", "dense_l2")
+    yield from ((f"{name} of regularization", getattr(trainer.regularization, name, None)) for name in coefficients)
+    if type(trainer.regularization) is not RegularizationLoss:
+        yield "regularization", trainer.regularization
 
 
 def _of_data(what: str, loader: Loader, saved: Mapping[str, Any]) -> Pairs:
