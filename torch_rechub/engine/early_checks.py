@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
+
+from torch import nn
 
 from torch_rechub.basic.metric.kept_rows import KeptRows
 from torch_rechub.data.protocol import Loader
 from torch_rechub.data.unchanged import unchanged
+from torch_rechub.engine.distributed import Ranks
 from torch_rechub.engine.inputs import features_of
 from torch_rechub.engine.objective import Labelled, Objective
 from torch_rechub.engine.run import Run
@@ -20,7 +24,7 @@ from torch_rechub.engine.scorer import RowScorer
 from torch_rechub.engine.trial import try_metric
 from torch_rechub.storage import split_tree
 
-__all__ = ["check_run", "check_validation"]
+__all__ = ["check_run", "check_validation", "follow_labels"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +82,8 @@ def check_validation(trainer: Any, val: Loader | None) -> None:
         if batch is not None and not getattr(val, "checks_all_rows", False):
             objective.check_batch(batch, features_of(objective.model))
         labelled = {} if batch is None else objective.labelled(batch)
+        if follow_labels(trainer, labelled, trainer.ranks) and scorer is not None:
+            scorer = trainer.make_scorer(kept)
         if isinstance(scorer, RowScorer):
             metrics = {} if trainer.overrides_evaluate else scorer.by_task
             n_row = val.n_row() if labelled and hasattr(val, "n_row") else None  # type: ignore[attr-defined]
@@ -86,6 +92,40 @@ def check_validation(trainer: Any, val: Loader | None) -> None:
         raise type(error)(f"In the validation data: {error}") from error.__cause__
     if kept is not None and labelled:
         trainer.callbacks.check_predictions(kept.state_dict())
+
+
+def follow_labels(trainer: Any, labelled: Mapping[str, Labelled], ranks: Ranks) -> bool:
+    """Under a criterion that is no binary cross-entropy, measure by default what the labels have: see ``Scoring.follow_labels``.
+
+    Args:
+        trainer: whose metrics are chosen.
+        labelled: rows of the data that are measured.
+        ranks: the processes that measure them, of which the first decides.
+
+    Returns:
+        Whether the metrics changed, which the log says.
+    """
+    rows = next(iter(labelled.values()), None)
+    if getattr(trainer.objective, "binary_labels", True) or trainer.overrides_evaluate or rows is None or rows.y is None:
+        return False
+    y, before = rows.y, trainer.scoring.metrics
+    binary = ranks.from_first(lambda: bool(((y == 0) | (y == 1)).all()))
+    aside = trainer.scoring.follow_labels(binary, "mae" if isinstance(trainer.criterion, nn.L1Loss) else "rmse")
+    if [metric.name for metric in trainer.scoring.metrics] == [metric.name for metric in before]:
+        return False
+    if not aside:
+        return True
+    stopper = trainer.early_stopper
+    given = stopper.given_mode if stopper.monitor is None else None
+    best = "largest" if trainer.direction(None, given) == "max" else "smallest"
+    remedy = "; EarlyStopper(patience, 'min') and mode='min' take the smallest" if best == "largest" else ""
+    logger.warning(
+        "the labels are not all 0 and 1, so AUC and log loss are not measured: %r is monitored, and its %s value is best%s",
+        trainer.monitor,
+        best,
+        remedy,
+    )
+    return True
 
 
 def _check_state(run: Run) -> None:

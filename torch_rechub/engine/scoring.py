@@ -51,6 +51,7 @@ class Scoring:
                 raise ValueError(f"metrics must have different names; got two called {metric.name!r}. {_other_name(metric, names)}")
             names.append(metric.name)
         self.listed = listed
+        self._defaults = None if listed else list(self.metrics)
         self._assigned: FunctionMetric | None = None
         self.given_monitor = monitor
         self.mode: Direction | None = mode
@@ -88,6 +89,27 @@ class Scoring:
         self.by_task[first] = [metric, *others]
         self._function, self._assigned = function, metric
         self.given_monitor = metric.name
+
+    def follow_labels(self, binary: bool, instead: MetricSpec) -> bool:
+        """Let default metrics that take labels of 0 and 1 only step aside for other labels, and come back for binary ones.
+
+        Args:
+            binary: whether all labels are 0 or 1.
+            instead: the metric that then decides, where no function was assigned.
+
+        Returns:
+            Whether they are left out.
+        """
+        assigned = None if self._assigned is None else self._assigned.name
+        if self._defaults is None or self.scorer is not None or self.given_monitor not in (None, assigned):
+            return False
+        others = [] if self._assigned is None else [self._assigned]
+        if binary:
+            others += [metric for metric in self._defaults if metric.name != assigned]
+        elif not others:
+            others = [get_metric(instead)]
+        self.by_task[next(iter(self.by_task))] = others
+        return not binary
 
     @property
     def monitor(self) -> str:

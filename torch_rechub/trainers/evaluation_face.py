@@ -16,6 +16,7 @@ from torch_rechub.data import Loader, as_loader
 from torch_rechub.data.protocol import check_values_of
 from torch_rechub.engine.alignment import unshared
 from torch_rechub.engine.distributed import SINGLE, Ranks
+from torch_rechub.engine.early_checks import follow_labels
 from torch_rechub.engine.evaluation import evaluating, predict
 from torch_rechub.engine.inputs import features_of
 from torch_rechub.engine.objective import Objective
@@ -62,6 +63,8 @@ class EvaluationFace:
         with of_trained_model(), evaluating(objective), autocast(self.device, self.precision):
             loader = as_loader(data_loader, "evaluation")
             check_values_of(loader, features_of(model))
+            if getattr(loader, "checks_all_rows", False):
+                follow_labels(self, objective.labelled(loader.sample()), SINGLE)  # type: ignore[attr-defined]
             return self.make_scorer().score(objective, loader.in_order(), self.device, SINGLE)
 
     @named_arguments
