@@ -57,6 +57,9 @@ class AssignedScheduler:
         functions = {name: value for name, value in vars(scheduler).items() if name == "lr_lambdas"}
         self.initial = {**getattr(self._pristine, "state_dict", dict)(), **functions}
 
+    def __repr__(self) -> str:
+        return f"AssignedScheduler({self.name})"
+
     def __call__(self, optimizer: Optimizer) -> Any:
         """The scheduler for ``optimizer``."""
         if optimizer is self._optimizer:
