@@ -10,10 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from torch_rechub.arguments import named_arguments
+from torch_rechub.data.arrow import pa_array_to_tensor
 from torch_rechub.data.frames import Array, library, to_array, to_arrays
 from torch_rechub.data.numbers import as_numbers, is_missing
 
-__all__ = ["array_replace_with_dict", "df_to_dict", "pad_sequences"]
+__all__ = ["array_replace_with_dict", "df_to_dict", "pa_array_to_tensor", "pad_sequences"]
 
 Side = Literal["pre", "post"]
 

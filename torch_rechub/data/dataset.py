@@ -7,9 +7,10 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from torch_rechub.arguments import named_arguments
+from torch_rechub.data.arrow import ParquetIterableDataset
 from torch_rechub.data.frames import Array, columns_in_words, to_array, to_arrays
 
-__all__ = ["PredictDataset", "TorchDataset"]
+__all__ = ["ParquetIterableDataset", "PredictDataset", "TorchDataset"]
 
 
 @named_arguments
