@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from torch_rechub.arguments import named_arguments
 from torch_rechub.data.table import Table
 from torch_rechub.storage import expand
 from torch_rechub.types import FilePath
@@ -16,6 +17,7 @@ from torch_rechub.types import FilePath
 __all__ = ["ParquetIterableDataset", "pa_array_to_tensor"]
 
 
+@named_arguments
 def pa_array_to_tensor(arr: Any) -> Tensor:
     """An Arrow array as a tensor: int64 for integers and booleans, float32 for floats, a matrix for lists of one length.
 
@@ -38,6 +40,7 @@ def pa_array_to_tensor(arr: Any) -> Tensor:
     return _to_tensor(arr, "arr")
 
 
+@named_arguments
 class ParquetIterableDataset(IterableDataset[dict[str, Tensor]]):
     """Parquet files, read batch by batch as ``{column: tensor}``; the files are shared among the workers of a ``DataLoader``.
 
