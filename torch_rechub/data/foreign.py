@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from torch_rechub.torch_private import has_live_workers, hide_live_workers, shut
 
 __all__ = ["ForeignLoader"]
 
+#: Loaders with persistent workers that a run is training on. Such a loader has one iterator, which a second iteration would begin anew.
+_walked: WeakSet[Any] = WeakSet()
 END = object()  #: in place of a batch, after the last one
 
 
@@ -95,6 +99,8 @@ class ForeignLoader:
     def in_order(self) -> Iterable[Any]:
         """The batches in the order in which the loader gives them."""
         read, self._read = self._read, []
+        if getattr(self.loader, "persistent_workers", False) and self.loader in _walked:
+            return _without_workers(self.loader)
         return chain(read, self.loader) if read else self.loader
 
     def check(self, features: Sequence[Feature], binary_labels: bool) -> None:
@@ -194,15 +200,23 @@ class _Walk(Iterator[Any]):
         try:
             if self.batches is None:
                 self.batches = self.source.open(self.n_dropped, self.later)
+                if getattr(self.source.loader, "persistent_workers", False):
+                    _walked.add(self.source.loader)
             return next(self.batches)
         except StopIteration:
+            self._end()
             raise
         except BaseException:
             set_random_state(before, _generators(self.source.loader))
             raise
 
+    def _end(self) -> None:
+        if getattr(self.source.loader, "persistent_workers", False):
+            _walked.discard(self.source.loader)
+
     def close(self) -> None:
         """Stop iterating and end the loader's worker processes at once, also where an exception's traceback refers to the iterator."""
+        self._end()
         batches, self.batches = self.batches, None
         if batches is self.source.loader:  # an iterator of the user's: it keeps its position
             return
@@ -211,6 +225,13 @@ class _Walk(Iterator[Any]):
             close = shutdown_of(batches)
         if close is not None:
             close()
+
+
+def _without_workers(loader: Any) -> Any:
+    """The same batches, made in this process: for a validation on the loader that the run is training on."""
+    alone = copy.copy(loader)
+    alone.__dict__.update(num_workers=0, persistent_workers=False, prefetch_factor=None, _iterator=None)
+    return alone
 
 
 def _distributed_sampler(loader: Any) -> Any:

@@ -148,6 +148,10 @@ class TableLoader(DataLoader[Any]):
             self._in_order = {key: loader}
         return loader
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, without the loader whose worker processes persist."""
+        return {**self.__dict__, "_in_order": {}}
+
     def __repr__(self) -> str:
         order = f"shuffle=True, seed={self.seed}" if self.shuffle else "shuffle=False"
         labels = "" if self.table.y is not None else ", no labels"

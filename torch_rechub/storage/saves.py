@@ -237,5 +237,5 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     hasher = hashlib.blake2b(digest_size=16)
     for name, tensor in tensors.items():
         hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hasher.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)  # numpy does not have every dtype
+        hasher.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)  # numpy does not have every dtype
     return hasher.hexdigest()

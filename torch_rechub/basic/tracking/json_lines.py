@@ -26,6 +26,7 @@ class JsonLinesLogger(BaseLogger):
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
         >>> logger = JsonLinesLogger(path)
         >>> logger.log_hyperparams({"lr": 0.001})
