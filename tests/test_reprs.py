@@ -1,11 +1,9 @@
 """Laws of what a notebook or a terminal shows of an object: one short line with its facts."""
 
-import importlib
-import inspect
-
 import numpy as np
 import pytest
 import zoo
+from public_face import public_classes
 
 from torch_rechub.basic.callback import MetricLog
 from torch_rechub.basic.tracking import JsonLinesLogger
@@ -13,20 +11,6 @@ from torch_rechub.data import DataGenerator, MatchDataGenerator, PredictDataset,
 from torch_rechub.datasets import load_adult, make_clicks
 from torch_rechub.engine import CatalogueScorer
 from torch_rechub.trainers import find_learning_rate
-
-PACKAGES = [
-    *("basic.batch", "basic.callback", "basic.callback.early_stopping", "basic.callback.schedules", "basic.features", "basic.initializers"),
-    *("basic.layers", "basic.loss_func", "basic.metric", "basic.tracking", "data", "datasets", "engine", "optim", "report", "trainers"),
-]
-
-
-def public_classes():
-    for package in PACKAGES:
-        module = importlib.import_module(f"torch_rechub.{package}")
-        for name in module.__all__:
-            value = getattr(module, name)
-            if inspect.isclass(value) and not getattr(value, "_is_protocol", False):
-                yield pytest.param(value, id=f"{package}.{name}")
 
 
 def trained():
@@ -59,7 +43,7 @@ OBJECTS = {
 }
 
 
-@pytest.mark.parametrize("value", list(public_classes()))
+@pytest.mark.parametrize("value", [pytest.param(value, id=f"{package}.{value.__name__}") for package, value in public_classes()])
 def test_class_has_a_repr_of_its_own(value):
     """No public class shows its address in memory in place of its facts."""
     assert value.__repr__ is not object.__repr__

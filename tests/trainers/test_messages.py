@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
+from public_face import public_classes
 
 from torch_rechub.basic.callback import Checkpoint, EarlyStopper
 from torch_rechub.basic.features import DenseFeature, SparseFeature
@@ -20,27 +20,17 @@ from torch_rechub.data import DataGenerator, Table, TableLoader, check_table
 from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer
 
-PACKAGES = [
-    *("basic.callback", "basic.features", "basic.initializers", "basic.layers", "basic.loss_func", "basic.metric", "basic.tracking"),
-    *("data", "datasets", "engine", "optim", "trainers", "models.ranking"),
-]
+INTERNAL = {"basic.batch", "basic.callback.early_stopping", "basic.callback.schedules", "report"}  #: users do not make these
 
 
 def constructors():
-    for package in PACKAGES:
-        module = importlib.import_module(f"torch_rechub.{package}")
-        for name in module.__all__:
-            value = getattr(module, name)
-            ours = inspect.isclass(value) and value.__module__.startswith("torch_rechub") and not inspect.isabstract(value)
-            if (
-                not ours
-                or getattr(value, "_is_protocol", False)
-                or not getattr(value.__init__, "__module__", "").startswith("torch_rechub")
-            ):
-                continue
-            passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(value.__init__).parameters.values())
-            if not (passes_on and package == "basic.tracking"):  # the arguments are those of another library
-                yield pytest.param(value, id=f"{package}.{name}")
+    for package, value in public_classes():
+        ours = value.__module__.startswith("torch_rechub") and not inspect.isabstract(value) and package not in INTERNAL
+        if not ours or not getattr(value.__init__, "__module__", "").startswith("torch_rechub"):
+            continue
+        passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(value.__init__).parameters.values())
+        if not (passes_on and package == "basic.tracking"):  # the arguments are those of another library
+            yield pytest.param(value, id=f"{package}.{value.__name__}")
 
 
 @pytest.mark.parametrize("kind", list(constructors()))

@@ -84,7 +84,7 @@ def test_a_logger_whose_file_is_blocked_is_refused_at_once(make, tmp_path):
 
 
 def test_what_a_run_does_not_write_does_not_block_it(tmp_path):
-    """A file called resume or best is in nobody's way where no saves and no best files are written."""
+    """A file called resume or best is no error where no saves and no best files are written."""
     file(tmp_path / "resume")
     file(tmp_path / "best")
     zoo.trainer(model_path=tmp_path, n_epoch=1).fit(*zoo.loaders())

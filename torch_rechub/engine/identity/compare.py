@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 FREE = ("n_epoch", "compile", "model_path", "device", "threads", "workers", "versions")
 #: What cannot be accepted, by the beginning or the end of its name, and why.
 FIXED = {
-    "the save does not fit": ("shape of ", "model", "optimizer", "objective", "processes", "parameters of "),
+    "the save does not fit": ("shape of ", "model", "optimizer", "objective", "processes", "parameters of ", "amsgrad of "),
     "what was best would be compared with something else": (
         *("monitor", "direction of the monitor", "monitor of EarlyStopper", "mode of EarlyStopper", "monitor of Checkpoint"),
     ),
@@ -99,7 +99,7 @@ def _refusal(refused: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """One difference in words; of functions only the part that differs, since digests of code tell nobody anything."""
+    """One difference in words; of functions only the part that differs, since a reader learns nothing from digests of code."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         return "; ".join(_difference(f"{key} of {name}", before.get(key), now.get(key)) for key in keys)
