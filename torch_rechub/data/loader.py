@@ -15,12 +15,12 @@ from torch_rechub.basic.batch.packed import PackedFeatures
 from torch_rechub.data.frames import Array
 from torch_rechub.data.order import BatchOrder
 from torch_rechub.data.table import Table
-from torch_rechub.torch_private import shutdown_of
+from torch_rechub.torch_private import forget_loader, shutdown_of
 
 __all__ = ["TableLoader"]
 
-_OWN = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn", "drop_last"}
-#: What is passed on to torch's DataLoader.
+_OWN = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn", "drop_last", "in_order"}
+#: What is passed on to torch's DataLoader. Batches always come in the order of the seed, so ``in_order`` is not.
 _OPTIONS = [name for name in inspect.signature(DataLoader).parameters if name not in _OWN]
 
 
@@ -166,7 +166,9 @@ class TableLoader(DataLoader[Any]):
         if self.num_workers == 0 and not self.pin_memory:
             batches = map(self.table.batch, iter(self._order))
         else:
-            batches = _FromWorkers(super().__iter__(), self)
+            from_workers = super().__iter__()
+            forget_loader(from_workers)
+            batches = _FromWorkers(from_workers, self)
         self._order.advance()  # not by the order itself: DataLoader iterates over it twice
         return batches
 
