@@ -39,6 +39,7 @@ __all__ = [
     "with_metadata_of",
     "with_parameters",
     "mark_as_stepped",
+    "plain_results",
     "shutdown_of",
     "untraced",
     "without_torch_function",
@@ -129,6 +130,10 @@ def without_torch_function() -> AbstractContextManager[Any]:
     torch's page on subclasses names it for ``__torch_function__`` itself; there is no public alias.
     """
     return torch._C.DisableTorchFunctionSubclass()
+
+
+#: ``__torch_function__`` of a tensor subclass whose operations give plain tensors, for which torch documents this private name.
+plain_results: Any = torch._C._disabled_torch_function_impl
 
 
 def foreach_norm(tensors: Sequence[Tensor], order: float) -> Sequence[Tensor]:

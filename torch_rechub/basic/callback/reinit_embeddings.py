@@ -11,6 +11,7 @@ from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.basic.layers import EmbeddingTable
+from torch_rechub.basic.layers.feature_embedding import is_part_of_table
 
 __all__ = ["ReinitEmbeddings"]
 
@@ -62,7 +63,7 @@ class ReinitEmbeddings(Callback):
 def _embeddings(model: nn.Module) -> list[EmbeddingTable | nn.Embedding]:
     """The trainable tables and embeddings of a model."""
     embeddings = [module for module in model.modules() if isinstance(module, EmbeddingTable | nn.Embedding)]
-    return [module for module in embeddings if module.weight.requires_grad]
+    return [module for module in embeddings if not is_part_of_table(module) and module.weight.requires_grad]
 
 
 def _reset_state(optimizer: torch.optim.Optimizer, weight: Tensor) -> None:

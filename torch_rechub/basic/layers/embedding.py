@@ -14,11 +14,12 @@ from torch_rechub.basic.batch.checks import check_features
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature, SparseFeature
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.column_order import column_order, order_error
+from torch_rechub.basic.layers.feature_embedding import EmbedDict, FeatureEmbedding
 from torch_rechub.basic.layers.lookup import Embedded, LookupPlan
 from torch_rechub.basic.layers.mask import InputMask
 from torch_rechub.basic.layers.plain import are_plain
 from torch_rechub.basic.layers.table import EmbeddingTable
-from torch_rechub.torch_private import is_onnx_export, local_metadata_of, untraced
+from torch_rechub.torch_private import local_metadata_of, untraced
 from torch_rechub.types import Features
 
 __all__ = ["EmbeddingLayer", "FeatureEmbedding"]
@@ -68,9 +69,14 @@ class EmbeddingLayer(nn.Module):
         for feature in distinct:
             if isinstance(feature, EmbeddedFeature) and feature.shared_with is None:
                 groups.setdefault(_table_key(feature), []).append(feature)
-        self.tables = nn.ModuleDict({key: EmbeddingTable(group, not key.startswith("frozen")) for key, group in groups.items()})
+        # The name holds "embed_dict", by which scripts pick the parameters of embeddings.
+        self.embed_dict_tables = nn.ModuleDict({key: EmbeddingTable(group, not key.startswith("frozen")) for key, group in groups.items()})
         self._table_keys = {feature.name: key for key, group in groups.items() for feature in group}
         _check_sharing(distinct, groups)
+        self._changes = [0]
+        owners = [feature for group in groups.values() for feature in group]
+        embeddings = {owner.name: FeatureEmbedding(self.table_of(owner.name), owner, self._changes) for owner in owners}
+        self.embed_dict = EmbedDict(embeddings, self.tables, self._changes)
         self._plans: dict[tuple[int, ...], LookupPlan] = {}
 
     def forward(self, x: Features, features: Sequence[Feature] | Feature, squeeze_dim: bool = False) -> Tensor:
@@ -92,14 +98,25 @@ class EmbeddingLayer(nn.Module):
         return plan(x, wide)
 
     def _plan_for(self, features: Sequence[Feature]) -> LookupPlan:
-        key = tuple(map(id, features))
+        key = (self._changes[0], *map(id, features))
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) == 64:  # the caller creates new feature objects at every step
                 self._plans.clear()
             with untraced() if torch.jit.is_tracing() else nullcontext():
-                self._plans[key] = plan = LookupPlan(features, self.table_of)
+                self._plans[key] = plan = LookupPlan(features, self.table_of, self._called)
         return plan
+
+    def _called(self, name: str) -> nn.Module | None:
+        """The module to call for the rows of ``name``; None where the fused lookup does the same."""
+        module = dict(self.embed_dict.items()).get(name)
+        fused = isinstance(module, FeatureEmbedding) and module.is_part and are_plain([module], FeatureEmbedding)
+        return None if fused else module
+
+    @property
+    def tables(self) -> nn.ModuleDict:
+        """The fused tables by their widths."""
+        return self.embed_dict_tables
 
     def table_of(self, name: str) -> EmbeddingTable:
         """The table that holds the rows of feature ``name``."""
@@ -111,20 +128,11 @@ class EmbeddingLayer(nn.Module):
         assert isinstance(table, EmbeddingTable)
         return table
 
-    @property
-    def embed_dict(self) -> Mapping[str, FeatureEmbedding]:
-        """Feature name -> its part of a table, with a ``weight`` ``(vocab_size, embed_dim)``."""
-        return {name: FeatureEmbedding(self.table_of(name), name) for name in self._table_keys}
-
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__, _plans={})  # plans refer to the tables of this layer, so a copy needs new ones
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        if is_onnx_export():
-            return
-        for name, part in self.embed_dict.items():
-            destination[f"{prefix}embed_dict.{name}.weight"] = part.weight if keep_vars else part.weight.detach()
-        metadata = local_metadata_of(destination, prefix)
+        metadata = local_metadata_of(destination, prefix)  # the weights are saved by ``embed_dict``
         if metadata is not None:
             metadata[COLUMNS] = column_order(self.features)
 
@@ -138,23 +146,9 @@ class EmbeddingLayer(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        for table in self.tables.values():
-            assert isinstance(table, EmbeddingTable)
-            table.settle()
         if prefix:  # without a prefix this layer is loaded alone, and its weights are found by name
             error_msgs += order_error(prefix[:-1], local_metadata.get(COLUMNS), column_order(self.features))
-        targets = {f"{prefix}embed_dict.{name}.weight": part.weight for name, part in self.embed_dict.items()}
-        for key, target in targets.items():
-            if key not in state_dict:
-                missing_keys.append(key)
-            elif (saved := state_dict[key]).shape != target.shape:
-                error_msgs.append(
-                    f"size mismatch for {key}: the saved weights are {tuple(saved.shape)}, the table is {tuple(target.shape)}."
-                )
-            else:
-                with torch.no_grad():
-                    target.copy_(saved)
-        unexpected_keys += [key for key in state_dict if key.startswith(prefix) and key not in targets]
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
 
 class EmbeddedByCalls:
@@ -173,42 +167,6 @@ class EmbeddedByCalls:
     def flat(self, features: Sequence[Feature]) -> Tensor:
         """As :meth:`Embedded.flat`."""
         return self._layer(self._x, features, squeeze_dim=True)
-
-
-class FeatureEmbedding:
-    """The part of one feature in a fused table, with the interface of the ``nn.Embedding`` in the existing package."""
-
-    def __init__(self, table: EmbeddingTable, name: str) -> None:
-        self._table = table
-        self._name = name
-
-    @property
-    def weight(self) -> Tensor:
-        """``(vocab_size, embed_dim)``: a view of the table, or a copy while rows lag."""
-        return self._table.rows_of(self._name)
-
-    @property
-    def num_embeddings(self) -> int:
-        """Number of ids."""
-        rows = self._table.slices[self._name]
-        return rows.stop - rows.start
-
-    @property
-    def embedding_dim(self) -> int:
-        """Embedding width."""
-        return self._table.weight.shape[1]
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Embeddings ``(*, D)`` of ``ids`` ``(*)``."""
-        low, high = (int(bound) for bound in ids.aminmax()) if ids.numel() else (0, 0)
-        if low < 0 or high >= self.num_embeddings:
-            raise ValueError(
-                f"Embedding '{self._name}': ids must be >= 0 and < {self.num_embeddings}; got {low} to {high}. Increase vocab_size."
-            )
-        return self._table(ids.long() + self._table.slices[self._name].start)
-
-    def __repr__(self) -> str:
-        return f"FeatureEmbedding({self._name}: {self.num_embeddings} x {self.embedding_dim})"
 
 
 def _table_key(feature: EmbeddedFeature) -> str:

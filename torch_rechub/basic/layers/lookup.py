@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_rechub.basic.batch.packed import id_matrix, number_matrix
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature, SequenceFeature, SparseFeature
@@ -48,6 +48,22 @@ class TableLookup:
         return embeddings[:n_sparse] + pooled
 
 
+class ModuleLookup:
+    """The lookup of one feature by a call of its own module, which is no part of a fused table."""
+
+    def __init__(self, feature: EmbeddedFeature, module: nn.Module) -> None:
+        self.feature, self.module = feature, module
+        self.blocks = [(feature.name,)]
+
+    def __call__(self, x: Features, wide: bool = False) -> list[Tensor]:
+        """One block: ``(B, 1, D)``, or ``(B, 1, L, D)``."""
+        feature = self.feature
+        if not isinstance(feature, SequenceFeature):
+            return [self.module(id_matrix(x, (feature.name,), wide).long())]
+        ids = x[feature.name].long()  # (B, L)
+        return [pool(feature, ids, self.module(ids))]
+
+
 def pool(feature: SequenceFeature, ids: Tensor, embeddings: Tensor) -> Tensor:
     """Reduce ``(B, L, D)`` over the ids ``(B, L)`` that are not padding: ``(B, 1, D)``, or ``(B, 1, L, D)`` for "concat".
 
@@ -76,17 +92,25 @@ class LookupPlan:
     Args:
         features: the features to read; the result can be split by any lists of them.
         table_of: feature name -> the table of the feature.
+        called: feature name -> the module to call in place of the fused lookup, or None.
     """
 
-    def __init__(self, features: Sequence[Feature], table_of: Callable[[str], EmbeddingTable]) -> None:
+    def __init__(
+        self, features: Sequence[Feature], table_of: Callable[[str], EmbeddingTable], called: Callable[[str], nn.Module | None]
+    ) -> None:
         self.features = tuple(features)  # a reference, because the ids of these objects are keys of the cache below
         grouped: dict[int, tuple[EmbeddingTable, dict[str, EmbeddedFeature]]] = {}
+        by_call: dict[str, ModuleLookup] = {}
         for feature in features:
             if isinstance(feature, EmbeddedFeature):
-                table = table_of(feature.table_name)
+                table, module = table_of(feature.table_name), called(feature.table_name)
+                if module is not None:
+                    by_call[feature.name] = ModuleLookup(feature, module)
+                    continue
                 grouped.setdefault(id(table), (table, {}))[1][feature.name] = feature
-        self.tables = [table for table, _ in grouped.values()]
-        self.lookups = [TableLookup(list(members.values()), table) for table, members in grouped.values()]
+        self.modules: list[nn.Module] = [*(table for table, _ in grouped.values()), *(lookup.module for lookup in by_call.values())]
+        lookups = [TableLookup(list(members.values()), table) for table, members in grouped.values()]
+        self.lookups: list[TableLookup | ModuleLookup] = [*lookups, *by_call.values()]
         blocks = [names for lookup in self.lookups for names in lookup.blocks]
         self.positions = {name: (b, column) for b, names in enumerate(blocks) for column, name in enumerate(names)}
         self._ranges: dict[tuple[int, ...], tuple[list[ColumnRange], list[tuple[str, ...]], Sequence[Feature]]] = {}
@@ -94,7 +118,8 @@ class LookupPlan:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the columns that come out: that of the embeddings, which ``model.double()`` and the like change."""
-        return self.tables[0].weight.dtype if self.tables else torch.float32
+        weights = (getattr(module, "weight", None) for module in self.modules)
+        return next((weight.dtype for weight in weights if isinstance(weight, Tensor)), torch.float32)
 
     def __call__(self, x: Features, wide: bool = False) -> Embedded:
         """Look up all features in the batch ``x``; see :func:`id_matrix` for ``wide``."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from torch_rechub.basic.layers.feature_embedding import is_part_of_table
 from torch_rechub.basic.layers.table import EmbeddingTable
 
 __all__ = ["split_parameters", "table_weights"]
@@ -15,7 +16,12 @@ _TABLES = (EmbeddingTable, nn.Embedding, nn.EmbeddingBag)
 
 def table_weights(model: nn.Module) -> list[nn.Parameter]:
     """The weights of a model's embedding tables: ours and torch's."""
-    return [weight for module in model.modules() if isinstance(module, _TABLES) for weight in module.parameters(recurse=False)]
+    return [
+        weight
+        for module in model.modules()
+        if isinstance(module, _TABLES) and not is_part_of_table(module)
+        for weight in module.parameters(recurse=False)
+    ]
 
 
 def split_parameters(model: nn.Module) -> list[dict[str, Any]]:

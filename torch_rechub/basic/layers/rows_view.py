@@ -16,7 +16,31 @@ __all__ = ["RowsView"]
 NOT_WRITING = frozenset({"requires_grad_", "retain_grad", "share_memory_", "rename_"})
 
 
-class RowsView(Tensor):
+class Freezing(Tensor):
+    """The weight of one feature: its ``requires_grad`` is that of the feature, which can be frozen alone."""
+
+    embedding: Any = None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the feature is trained."""
+        with without_torch_function():
+            return Tensor.requires_grad.__get__(self)  # type: ignore[attr-defined]
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:  # type: ignore[override]
+        """Freeze or unfreeze the feature."""
+        if self.embedding is None:
+            with without_torch_function():
+                return Tensor.requires_grad_(self, requires_grad)
+        self.embedding.requires_grad_(requires_grad)
+        return self.embedding.weight
+
+
+class RowsView(Freezing):
     """An up-to-date copy of rows of a table, which does not change the table when it is read.
 
     Reading uses the copy. An operation that writes (``w[3] = 0``, ``w.mul_(2)``, ``nn.init.zeros_(w)``, ``out=``, also through

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from torch_rechub.arguments import named_arguments
+from torch_rechub.basic.layers.feature_embedding import is_part_of_table
 from torch_rechub.basic.layers.table import EmbeddingTable
 
 __all__ = ["RegularizationLoss"]
@@ -90,4 +91,5 @@ class RegularizationLoss(nn.Module):
 
 
 def _parameter_ids_of(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[int]:
-    return {id(weight) for module in model.modules() if isinstance(module, kinds) for weight in module.parameters()}
+    own = (module for module in model.modules() if isinstance(module, kinds) and not is_part_of_table(module))
+    return {id(weight) for module in own for weight in module.parameters()}
