@@ -214,5 +214,5 @@ def test_a_save_of_another_version_is_refused_by_its_format(tmp_path, monkeypatc
     monkeypatch.setattr(saves, "FORMAT", 1)
     fit(tmp_path, resume="auto", n_epoch=1)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 1, this one reads 3"):
+    with pytest.raises(ValueError, match=r"format 1, this one reads 4"):
         fit(tmp_path, resume="auto")

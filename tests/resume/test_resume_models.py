@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import zoo
-from resuming import InterruptAt, Interrupted, Recipe, assert_same, result
+from resuming import InterruptAt, Interrupted, Recipe, assert_resumes, assert_same, result
 from torch import nn
 
+from torch_rechub.basic.callback import Callback
 from torch_rechub.trainers import CTRTrainer
 
 
@@ -104,3 +105,60 @@ def test_compiled_and_plain_models_resume_each_other(part, tmp_path):
         assert trainer.history["loss"] == pytest.approx(expected.history["loss"], rel=1e-5)
         weights = torch.load(tmp_path / str(i) / "model.pth", weights_only=True)
         assert weights.keys() == expected.model.state_dict().keys()
+
+
+def frozen():
+    model = zoo.model()
+    model.embedding.embed_dict["item"].requires_grad_(False)
+    return model
+
+
+def replaced():
+    model = zoo.model()
+    size = model.embedding.embed_dict["item"].weight.shape
+    model.embedding.embed_dict["item"] = nn.Embedding(*size)
+    return model
+
+
+class Changes(Callback):
+    """Freezes or unfreezes a part of the model when the second epoch begins; a resumed epoch has begun before."""
+
+    def __init__(self, part, trained):
+        self.part, self.trained = part, trained
+
+    def on_epoch_begin(self, trainer):
+        if trainer.state.epoch == 1:
+            trainer.model.get_submodule(self.part).requires_grad_(self.trained)
+
+
+@pytest.mark.parametrize(
+    ("make", "callbacks"),
+    [
+        (frozen, list),
+        (replaced, list),
+        (zoo.model, lambda: [Changes("embedding.embed_dict.item", False)]),
+        (frozen, lambda: [Changes("embedding.embed_dict.item", True)]),
+        (zoo.model, lambda: [Changes("mlp", False)]),
+    ],
+    ids=["frozen", "replaced", "frozen later", "unfrozen later", "network frozen later"],
+)
+def test_a_model_with_frozen_parts_resumes_bit_for_bit(make, callbacks, tmp_path):
+    """A run whose model has a frozen or replaced feature, or whose callback freezes or unfreezes a part, resumes bit for bit."""
+    assert_resumes(Recipe(make, callbacks=callbacks), tmp_path, lambda n_step: [2, n_step // 2 - 1, n_step // 2, n_step - 2])
+
+
+def test_weights_of_a_save_that_the_model_lacks_are_refused(tmp_path):
+    """Where a callback gave a feature a weight of its own in the middle of the run, the save names it; the model is as it was before."""
+
+    class Assigns(Callback):
+        def on_epoch_begin(self, trainer):
+            embedding = trainer.model.embedding.embed_dict["item"]
+            embedding.weight = nn.Parameter(embedding.weight.detach().clone())
+
+    recipe = Recipe(zoo.model, callbacks=lambda: [Assigns()])
+    cut(recipe, tmp_path)
+    model = zoo.model()
+    before = zoo.copy_of(model.state_dict())
+    with pytest.raises(ValueError, match=r"embedding\.embed_dict\.item\.weight', which this model does not have"):
+        Recipe(lambda: model, callbacks=lambda: [Assigns()]).start(tmp_path, "auto")
+    assert zoo.same(model.state_dict(), before)

@@ -17,6 +17,7 @@ from torch_rechub.data.protocol import Loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_patience
 from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
+from torch_rechub.engine.frozen import freeze_only, frozen_names
 from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
 from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.optim import RowOptimizer
@@ -42,7 +43,7 @@ POSITION: dict[str, Any] = {
 OF_A_RANK = {"random": dict, "loader": dict}
 STATE: dict[str, Any] = {
     **{"identity": dict, "position": POSITION, "first_epoch": NATURAL, "n_begun": NATURAL, "seconds": FINITE},
-    **{"parameters": TENSORS, "buffers": TENSORS, "extra_state": dict, "optimizer": dict},
+    **{"parameters": TENSORS, "frozen": [str], "buffers": TENSORS, "extra_state": dict, "optimizer": dict},
     **{
         "callbacks": dict,
         "history": [{"epoch": NATURAL, "step": NATURAL}],
@@ -63,6 +64,7 @@ def state_of(run: Any) -> dict[str, Any]:
         "n_begun": run.n_begun,
         "seconds": run.state.seconds,
         "parameters": plain_names(objective.named_parameters()),
+        "frozen": frozen_names(objective),
         "buffers": plain_names(objective.named_buffers()),
         "extra_state": extra_state(objective),
         "optimizer": run.optimizer.state_dict(),
@@ -100,8 +102,9 @@ def load_state(run: Any, saved: Any, accept: Sequence[str] = ()) -> None:
     accepted = compare_identities(saved["identity"], identity, free_names(run.trainer.callbacks), accept)
     changes = OptimizerChanges(run.optimizer, accepted)
     _check_numbers(run, saved)
-    _check_tensors(run, saved, accepted)
     with _undone_on_failure(run):
+        freeze_only(run.trainer.objective, saved["frozen"])
+        _check_tensors(run, saved, accepted)
         apply_state(run, saved)
         run.identity, run.first_epoch, run.n_begun = identity, saved["first_epoch"], saved["n_begun"]
         run.state.resume(saved["position"], saved["seconds"])
@@ -154,7 +157,12 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]) -> None:
-    """Every parameter and buffer of the objective is there, with its shape, and its dtype unless another one was accepted."""
+    """Every parameter and buffer of the objective is there, with its shape, and its dtype unless another one was accepted; no other one."""
+    surplus = sorted((saved["parameters"].keys() | saved["buffers"].keys()) - _tensors(run).keys())
+    if surplus:
+        raise UnexpectedContentError(
+            f"it holds weights {surplus[0]!r}, which this model does not have; make the model as it was at the save"
+        )
     for name, tensor in _tensors(run).items():
         other = saved["parameters"].get(name, saved["buffers"].get(name))
         if other is None:
@@ -168,11 +176,13 @@ def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]
 def _undone_on_failure(run: Any) -> Generator[None, None, None]:
     """Everything that :func:`load_state` changes is as before where it fails within."""
     objective, ranks_part = run.trainer.objective, rank_state(run)
+    frozen = frozen_names(objective)
     weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in _tensors(run).items()}
     optimizer, extra = copy.deepcopy(run.optimizer.state_dict()), copy.deepcopy(extra_state(objective))
     loss = run.mean_loss.state_dict()
     steps: list[Callable[[], Any]] = [
         *[_undo_of(callback) for callback in labels_of(run.trainer.callbacks).values()],
+        lambda: freeze_only(objective, frozen),
         lambda: load_extra_state(objective, extra),
         lambda: detach_tables(run.optimizer),
         lambda: _copy_tensors(run, weights),

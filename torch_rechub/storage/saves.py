@@ -28,7 +28,7 @@ from torch_rechub.types import FilePath
 __all__ = ["DamagedSaveError", "SaveFolder", "digest", "tensor_digest"]
 
 logger = logging.getLogger(__name__)
-FORMAT = 3  #: of the state that a run saves; raised where a save of an earlier version cannot be resumed
+FORMAT = 4  #: of the state that a run saves; raised where a save of an earlier version cannot be resumed
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 SAVE = re.compile(r"save-([0-9]{8,18})")
 TEMPORARY = re.compile(r"save-[0-9]{8,18}\.[0-9a-f]{8}\.tmp")

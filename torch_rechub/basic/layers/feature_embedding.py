@@ -132,7 +132,8 @@ class FeatureEmbedding(nn.Embedding):
             shape = tuple(value.shape) if isinstance(value, Tensor) else "none"
             raise TypeError(
                 f"The weight of '{self.feature_name}' must be an nn.Parameter ({self.num_embeddings}, {self.embedding_dim}); "
-                f"got {type(value).__name__} of shape {shape}. To change values in place: weight.copy_(...) under torch.no_grad()."
+                f"got {type(value).__name__} of shape {shape}. To change values in place: weight.copy_(...) under torch.no_grad(). "
+                "torch.func.functional_call takes the names of named_parameters() and named_buffers(), not those of state_dict()."
             )
         else:
             self._take_out(value)
