@@ -6,8 +6,8 @@ READY := $(VENV)/ready
 OLDEST := .venv-oldest
 OLDEST_READY := $(OLDEST)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, compiled balancers.
-LONG := acceptance resume distributed $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
+# What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, what is compiled.
+LONG := acceptance resume distributed trainers/test_compiled.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
 
 .PHONY: help demo test check docs oldest bench guard torture clean
 

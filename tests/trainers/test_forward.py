@@ -1,4 +1,4 @@
-"""What fit trains is what predict runs: an overridden forward, hooks, replaced parts and assigned criteria take part in training."""
+"""What fit trains is what predict runs: an overridden forward, hooks and assigned criteria take part in training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 import zoo
 from torch import nn
 
-from torch_rechub.basic.callback import Callback
 from torch_rechub.basic.loss_func import logits_of
 from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer
@@ -121,76 +120,6 @@ def test_saturated_predictions_learn_by_their_logits():
     assert history["loss"][0] > 20  # a loss from probabilities in float32 ends at 100 * share, without gradient
 
 
-def replace_mlp(trainer):
-    trainer.model.mlp = copy.deepcopy(zoo.model(seed=4).mlp)
-
-
-def assign_weights(trainer):
-    trainer.model.load_state_dict(zoo.model(seed=4).state_dict(), assign=True)
-
-
-def other_model(trainer):
-    trainer.model = zoo.model(seed=4)
-
-
-@pytest.mark.parametrize("replace", [replace_mlp, assign_weights, other_model])
-@pytest.mark.parametrize("fitted", [False, True])
-def test_replaced_parameters_are_trained(replace, fitted):
-    """Parameters replaced before a fit are those that the optimizer changes."""
-    trainer = zoo.trainer(n_epoch=1)
-    if fitted:
-        trainer.fit(*zoo.loaders())
-    replace(trainer)
-    before = zoo.copy_of(dict(trainer.model.named_parameters()))
-    trainer.fit(*zoo.loaders())
-    moved = [name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])]
-    assert {"mlp.mlp.0.weight", "mlp.mlp.4.weight"} <= set(moved)
-
-
-class FirstStep(Callback):
-    """Keeps the parameters of the optimizer and of the objective at the first step."""
-
-    def on_backward_end(self, trainer):
-        self.optimized = {id(parameter) for group in trainer.optimizer.param_groups for parameter in group["params"]}
-        self.objective = {id(parameter) for _, parameter in trainer.named_parameters()}
-
-
-class Scaled(nn.Module):
-    """Binary cross-entropy with a learned factor on the logit."""
-
-    def __init__(self):
-        super().__init__()
-        self.factor = nn.Parameter(torch.tensor(0.0))
-
-    def forward(self, prediction, y):
-        return nn.functional.binary_cross_entropy(torch.sigmoid((1 + self.factor) * torch.logit(prediction)), y)
-
-
-def other_criterion(trainer):
-    trainer.criterion = Scaled()
-
-
-@pytest.mark.parametrize("change", [None, replace_mlp, other_model, other_criterion])
-def test_the_optimizer_has_the_parameters_of_the_objective(change):
-    """At the first step the optimizer's parameters are the objective's, whatever was changed since the trainer was made."""
-    first = FirstStep()
-    trainer = zoo.trainer(n_epoch=1, callbacks=[first])
-    if change is not None:
-        change(trainer)
-    trainer.fit(*zoo.loaders())
-    assert first.optimized == first.objective
-
-
-def test_a_criterions_parameter_is_learned_saved_and_left_out_of_the_model(tmp_path):
-    """It moves, is kept with the best weights, and model.pth does not hold it."""
-    trainer = zoo.trainer(model_path=tmp_path)
-    trainer.criterion = Scaled()
-    trainer.fit(*zoo.loaders())
-    assert trainer.criterion.factor.item() != 0.0
-    assert trainer.early_stopper.best_extra_weights["criterion.factor"].item() == trainer.criterion.factor.item()
-    assert set(torch.load(tmp_path / "model.pth", weights_only=True)) == set(trainer.model.state_dict())
-
-
 @pytest.mark.parametrize("criterion", [nn.BCELoss(), nn.BCEWithLogitsLoss()])
 def test_both_binary_cross_entropies_train_alike(criterion):
     """BCELoss and BCEWithLogitsLoss, assigned by the user, are computed from logits: the bits of the default."""
@@ -277,32 +206,6 @@ def test_bfloat16_trains_validates_and_predicts():
     assert all(np.isfinite(history["loss"]))
     with pytest.raises(ValueError, match="precision must be 'fp32' or 'bf16'"):
         CTRTrainer(zoo.model(), precision="fp16")
-
-
-def test_a_compiled_objective_trains_to_rounding(tmp_path):
-    """compile= gives the weights of the plain run to rounding, on our packed batches, and model.pth has plain keys."""
-    plain, compiled = (
-        zoo.trainer(zoo.plain_model(), model_path=tmp_path / name, compile=options)
-        for name, options in (("plain", False), ("compiled", {"backend": "aot_eager"}))
-    )
-    for trainer in (plain, compiled):
-        trainer.fit(*zoo.loaders())
-    for name, value in plain.model.state_dict().items():
-        torch.testing.assert_close(compiled.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
-    assert torch.load(tmp_path / "compiled" / "model.pth", weights_only=True).keys() == plain.model.state_dict().keys()
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # by torch's compiler
-def test_a_compiled_model_of_the_user_saves_plain_keys_and_resumes(tmp_path):
-    """A model given as torch.compile(model) is saved without the compiler's prefix, and a plain run resumes it."""
-    compiled = torch.compile(zoo.plain_model(), backend="eager")
-    trainer = zoo.trainer(compiled, model_path=tmp_path, n_epoch=1)
-    trainer.fit(*zoo.loaders(), resume="auto")
-    assert set(torch.load(tmp_path / "model.pth", weights_only=True)) == set(zoo.plain_model().state_dict())
-    resumed = zoo.trainer(zoo.plain_model(), model_path=tmp_path, n_epoch=2)
-    resumed.fit(*zoo.loaders(), resume="auto")
-    assert resumed.resumed
-    assert len(resumed.history) == 2
 
 
 def test_lbfgs_trains_through_a_closure():
