@@ -115,3 +115,14 @@ def test_the_groups_of_the_early_stopper_are_checked_as_those_of_gauc():
     stopper.stop_training(0.6, {}, **rows)
     with pytest.raises(ValueError, match=r"EarlyStopper: groups 'user'.*whole numbers up to 16777216"):
         stopper.stop_training(0.7, {}, **rows)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2)])
+def test_whole_numbers_beside_missing_values_keep_every_digit(shape):
+    """A float64 column of ten-digit numbers with a missing value stays float64, as a number for each row and as a list."""
+    column = np.full(shape, 1e10 + 1)
+    column[1] = np.nan
+    table = Table.from_columns({"seen": column, "age": [0.5, 0.25, 0.125]}, y=[1.0, 0.0, 1.0])
+    batch, _ = table.take([2, 1]).batch(slice(0, 2))
+    assert torch.equal(batch["seen"].double().nan_to_num(-1), torch.tensor(column[[2, 1]]).nan_to_num(-1))
+    assert batch["age"].tolist() == [0.125, 0.25]

@@ -49,7 +49,8 @@ class Table(Dataset[Any]):
         """Copy columns into packed matrices.
 
         Integers and booleans are packed as ids, floats as numbers; each column of lists or of vectors becomes its own block. Numbers and
-        labels are rounded to float32. Whole numbers keep every value: a float64 column of whole numbers beyond 2**24 becomes integers.
+        labels are rounded to float32. Whole numbers keep every value: a float64 column of whole numbers beyond 2**24 becomes integers, or
+        stays float64 where values are missing.
 
         Args:
             x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
@@ -127,10 +128,10 @@ def _as_index(rows: RowIndex) -> Tensor | slice:
 def _pack(columns: Mapping[str, Array], n_row: int) -> PackedFeatures:
     """The columns in row-major matrices; each column is copied once."""
     columns = {name: _whole_numbers(array) for name, array in columns.items()}
-    flat = {name: array for name, array in columns.items() if array.ndim == 1}
+    flat = {name: array for name, array in columns.items() if array.ndim == 1 and not _has_gaps(array)}
     ids = {name: array for name, array in flat.items() if array.dtype.kind != "f"}
     numbers = {name: array for name, array in flat.items() if array.dtype.kind == "f"}
-    blocks = {name: array for name, array in columns.items() if array.ndim == 2}
+    blocks = {name: array for name, array in columns.items() if name not in flat}
     layout = Layout(tuple(ids), tuple(numbers), tuple(blocks))
     packed = tuple(torch.from_numpy(_converted(name, array, _smallest_dtype([array]))) for name, array in blocks.items())
     return PackedFeatures(layout, _stack_columns(ids, n_row), _stack_columns(numbers, n_row, np.dtype(np.float32)), packed)
@@ -143,6 +144,14 @@ def _whole_numbers(array: Array) -> Array:
     if not _FLOAT32_WHOLE < _largest(array) < 2.0**63 or (array != np.floor(array)).any():
         return array
     return array.astype(np.int64)
+
+
+def _has_gaps(array: Array) -> bool:
+    """Whether a column has missing values beside whole numbers that float32 does not hold: it stays float64, apart from the others."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8 or not np.isnan(array).any():
+        return False
+    present = array[~np.isnan(array)]
+    return _FLOAT32_WHOLE < _largest(present) < 2.0**63 and bool((present == np.floor(present)).all())
 
 
 def _largest(array: Array) -> float:
@@ -176,9 +185,9 @@ def _converted(name: str, array: Array, dtype: Any) -> Array:
 
 
 def _smallest_dtype(arrays: list[Array]) -> Any:
-    """The smallest of float32, int32 and int64 that holds all values."""
+    """The smallest of float32, int32 and int64 that holds all values; float64 where whole numbers have missing ones beside them."""
     if any(array.dtype.kind == "f" for array in arrays):
-        return np.float32
+        return np.float64 if any(map(_has_gaps, arrays)) else np.float32
     wide = [array for array in arrays if array.size and array.dtype.itemsize >= 4 and array.dtype != np.int32]
     fits = all(array.max() <= _INT32_MAX and array.min() >= -_INT32_MAX - 1 for array in wide)
     return np.int32 if fits else np.int64

@@ -76,7 +76,7 @@ class PackedFeatures(Mapping[str, Tensor]):
         layout: the position of each column.
         ids: ``(B, number of id columns)``, int32 or int64.
         numbers: ``(B, number of dense columns)``, float32.
-        blocks: one ``(B, L)`` tensor per sequence or vector column.
+        blocks: one ``(B, L)`` tensor per sequence or vector column, and one ``(B,)`` float64 tensor per column that float32 would round.
 
     Example:
         >>> x = PackedFeatures(Layout(ids=("user", "item"), numbers=("age",)), torch.tensor([[1, 2], [3, 4]]), torch.tensor([[0.5], [0.7]]))
