@@ -34,9 +34,12 @@ __all__ = [
     "kept_for_several_backward_passes",
     "linear_one_dnn",
     "local_metadata_of",
+    "metadata_of",
     "sparse_indices",
     "sparse_values",
+    "with_metadata",
     "with_metadata_of",
+    "with_metadata_tensors",
     "with_parameters",
     "mark_as_stepped",
     "plain_results",
@@ -205,12 +208,31 @@ def local_metadata_of(state_dict: Any, prefix: str) -> dict[str, Any] | None:
 
 def with_metadata_of(source: Mapping[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
     """``weights`` with the metadata of the ``state_dict`` ``source``; ``weights`` itself where the source has none."""
-    metadata = getattr(source, "_metadata", None)
+    return with_metadata(weights, getattr(source, "_metadata", None))
+
+
+def with_metadata(weights: dict[str, Any], metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``weights`` as a ``state_dict`` with these metadata, by the prefix of each module; ``weights`` itself where they are None."""
     if metadata is None:
         return weights
     described: Any = OrderedDict(weights)
     described._metadata = metadata
     return described
+
+
+def metadata_of(state_dict: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The metadata of all modules in a ``state_dict``, by the prefix of each module; None in a plain dict."""
+    return getattr(state_dict, "_metadata", None)
+
+
+def with_metadata_tensors(weights: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A ``state_dict`` whose metadata hold tensors, with these tensors as further entries, for files that store no metadata.
+
+    A tensor ``name`` in the metadata of the module at ``prefix`` becomes the entry ``prefix.name``. Anything else is returned as it is.
+    """
+    metadata: Mapping[str, Mapping[str, Any]] = getattr(weights, "_metadata", None) or {}
+    named = {(prefix, name): value for prefix, local in metadata.items() for name, value in local.items() if isinstance(value, Tensor)}
+    return {**weights, **{f"{prefix}.{name}" if prefix else name: value for (prefix, name), value in named.items()}} if named else weights
 
 
 def shutdown_of(batches: Any) -> Callable[[], None] | None:

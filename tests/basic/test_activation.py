@@ -92,7 +92,7 @@ def test_dice_in_a_new_mlp_holds_its_state_from_the_start():
     before = list(mlp.state_dict())
     mlp(torch.randn(6, 4))
     assert list(mlp.state_dict()) == before
-    assert mlp.state_dict()["mlp.2.running_mean"].shape == (5,)
+    assert dict(mlp.named_buffers())["mlp.2.running_mean"].shape == (5,)
 
 
 @pytest.mark.parametrize(

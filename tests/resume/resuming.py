@@ -89,6 +89,7 @@ def result(trainer: CTRTrainer) -> dict[str, Any]:
     stopper = trainer.early_stopper
     return {
         "weights": zoo.copy_of(trainer.model.state_dict()),
+        "buffers": zoo.copy_of(dict(trainer.objective.named_buffers())),
         "best": None if stopper.best_weights is None else zoo.copy_of(stopper.best_weights),
         "optimizer": tensors,
         "groups": repr(plain),

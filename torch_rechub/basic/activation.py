@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.torch_private import local_metadata_of
+
 __all__ = ["Dice", "activation_layer"]
+
+logger = logging.getLogger(__name__)
+STATISTICS = ("running_mean", "running_var")
 
 
 class Dice(nn.Module):
@@ -23,9 +29,11 @@ class Dice(nn.Module):
     normalised by the moving averages and does not change them. The existing package normalises each row over its neurons, which is a
     different function.
 
-    State: ``alpha`` ``(1,)`` as in the existing package, and ``running_mean`` and ``running_var`` ``(n,)``, which it does not have. Weights
-    of the existing package load with ``strict=True``; the averages do not change then (0 and 1 in a new layer). The existing package
-    loads these weights with ``strict=False``.
+    State: ``alpha`` ``(1,)`` is the only entry of ``state_dict()``, as in the existing package, so that each package loads the weights of
+    the other with ``strict=True``. The averages ``running_mean`` and ``running_var`` ``(n,)`` are buffers. ``state_dict()`` carries a copy
+    of them in its metadata, which ``torch.save``, ``torch.load(weights_only=True)`` and ``copy.deepcopy`` keep. Where there is no metadata (a
+    ``safetensors`` file), they are entries ``running_mean`` and ``running_var``, which are loaded as well. Weights with neither (of the
+    existing package, or a ``state_dict`` copied to a plain dict) load with a warning, and the averages do not change.
 
     Args:
         epsilon: added to the variance.
@@ -47,8 +55,8 @@ class Dice(nn.Module):
         super().__init__()
         self.epsilon = epsilon
         self.alpha = nn.Parameter(torch.zeros(1))
-        self.register_buffer("running_mean", None if n_neuron is None else torch.zeros(n_neuron))
-        self.register_buffer("running_var", None if n_neuron is None else torch.ones(n_neuron))
+        self.register_buffer("running_mean", None if n_neuron is None else torch.zeros(n_neuron), persistent=False)
+        self.register_buffer("running_var", None if n_neuron is None else torch.ones(n_neuron), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation to ``x``."""
@@ -68,6 +76,12 @@ class Dice(nn.Module):
         self.running_mean = torch.zeros(width, device=like.device)
         self.running_var = torch.ones(width, device=like.device)
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        metadata = local_metadata_of(destination, prefix)
+        if metadata is not None:
+            metadata.update({name: _copy_on_cpu(getattr(self, name)) for name in STATISTICS})
+
     def _load_from_state_dict(
         self,
         state_dict: Mapping[str, Any],
@@ -78,12 +92,46 @@ class Dice(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        names = (f"{prefix}running_mean", f"{prefix}running_var")
-        if self.running_mean is None and all(name in state_dict for name in names):
-            self._create_averages(torch.empty(state_dict[names[0]].shape, device=self.alpha.device))
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        if not any(name in state_dict for name in names):  # weights of the existing package
-            missing_keys[:] = [name for name in missing_keys if name not in names]
+        entries = {name: state_dict[prefix + name] for name in STATISTICS if prefix + name in state_dict}
+        others = {key: value for key, value in state_dict.items() if key.removeprefix(prefix) not in entries}
+        super()._load_from_state_dict(others, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+        saved = entries or {name: local_metadata[name] for name in STATISTICS if name in local_metadata}
+        if saved:
+            missing_keys += [prefix + name for name in STATISTICS if name not in saved]
+            error_msgs += self._load_averages(saved, prefix, assign=local_metadata.get("assign_to_params_buffers", False))
+        elif f"{prefix}alpha" in state_dict:
+            logger.warning(
+                "%s: the weights hold no running averages of Dice, so the layer keeps the ones it has. Weights of Torch-RecHub 0.9 have "
+                "none: its Dice is another function, so train the model anew. A state_dict copied to a plain dict loses them: use "
+                "copy.deepcopy.",
+                prefix[:-1] or "Dice",
+            )
+
+    @torch.no_grad()
+    def _load_averages(self, saved: Mapping[str, Tensor | None], prefix: str, assign: bool) -> list[str]:
+        """Load averages; None is those of a layer that had none yet. Returns messages about averages of another shape."""
+        errors: list[str] = []
+        for name, tensor in saved.items():
+            if self.running_mean is None and tensor is not None:
+                self._create_averages(torch.empty(tensor.shape, device=self.alpha.device))
+            average: Tensor | None = getattr(self, name)
+            if average is None:
+                continue
+            if tensor is None:
+                average.fill_(0.0 if name == "running_mean" else 1.0)
+            elif average.shape != tensor.shape:
+                shapes = f"the saved average is {tuple(tensor.shape)}, the layer's is {tuple(average.shape)}"
+                errors.append(f"size mismatch for {prefix}{name}: {shapes}.")
+            elif assign:
+                setattr(self, name, tensor.clone())
+            else:
+                average.copy_(tensor)
+        return errors
+
+
+def _copy_on_cpu(tensor: Tensor | None) -> Tensor | None:
+    """A copy that is saved, and read on any machine."""
+    return tensor if tensor is None or tensor.is_meta else tensor.detach().to("cpu", copy=True)
 
 
 _BY_NAME: dict[str, Callable[[], nn.Module]] = {

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torch_rechub.storage.tree import split_tree
-from torch_rechub.torch_private import with_metadata_of
+from torch_rechub.torch_private import metadata_of, with_metadata
 
 __all__ = [
+    "absent_buffers",
     "check_extra_state",
+    "create_buffers",
     "extra_state",
     "load_extra_state",
     "load_plain_weights",
@@ -21,6 +24,7 @@ __all__ = [
     "plain_modules",
     "plain_names",
     "plain_weights",
+    "remove_buffers",
 ]
 
 COMPILED = "_orig_mod."  #: what torch.compile puts into names
@@ -51,16 +55,55 @@ def plain_modules(model: nn.Module) -> dict[str, nn.Module]:
 def plain_weights(model: nn.Module) -> dict[str, Any]:
     """The ``state_dict`` of a model with plain names, also where a part of it is compiled."""
     weights = plain_model(model).state_dict()
-    return with_metadata_of(weights, plain_names(weights.items())) if any(COMPILED in name for name in weights) else weights
+    if not any(COMPILED in name for name in weights):
+        return weights
+    metadata = {
+        _plain_prefix(prefix): local for prefix, local in (metadata_of(weights) or {}).items()
+    }  # an inner module follows its wrapper
+    return with_metadata(plain_names(weights.items()), metadata)
 
 
 def load_plain_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     """Load what :func:`plain_weights` gave."""
     model = plain_model(model)
     if any(hasattr(part, "_orig_mod") for part in model.modules()):
-        names = {name.replace(COMPILED, ""): name for name in model.state_dict()}
-        weights = with_metadata_of(weights, {names.get(name, name): value for name, value in weights.items()})
+        saved, present = metadata_of(weights), model.state_dict()
+        names = {name.replace(COMPILED, ""): name for name in present}
+        prefixes = [*(metadata_of(present) or ())]
+        metadata = None if saved is None else {prefix: dict(saved.get(_plain_prefix(prefix), {})) for prefix in prefixes}
+        weights = with_metadata({names.get(name, name): value for name, value in weights.items()}, metadata)
     model.load_state_dict(weights)
+
+
+def _plain_prefix(prefix: str) -> str:
+    """The name of a module without what ``torch.compile`` puts into it."""
+    return f"{prefix}.".replace(COMPILED, "").removesuffix(".")
+
+
+def absent_buffers(module: nn.Module, names: Iterable[str]) -> dict[str, tuple[nn.Module, str]]:
+    """Those of ``names``, plain names of buffers, that are None until a first batch: the module and the attribute of each."""
+    modules, present = plain_modules(module), plain_names(module.named_buffers())
+    absent: dict[str, tuple[nn.Module, str]] = {}
+    for name in names:
+        prefix, _, attribute = name.rpartition(".")
+        if name not in present and prefix in modules and getattr(modules[prefix], attribute, "") is None:
+            absent[name] = modules[prefix], attribute
+    return absent
+
+
+def create_buffers(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Give a tensor to each buffer that is None until a first batch and that a save, by plain names, holds."""
+    for name, (owner, attribute) in absent_buffers(module, saved).items():
+        device = next((each.device for each in owner.parameters()), None)
+        setattr(owner, attribute, torch.empty_like(saved[name], device=device))
+
+
+def remove_buffers(module: nn.Module, keep: Collection[str]) -> None:
+    """Set the buffers that are not in ``keep``, by plain names, back to None."""
+    modules = plain_modules(module)
+    for name in plain_names(module.named_buffers()).keys() - keep:
+        prefix, _, last = name.rpartition(".")
+        setattr(modules[prefix], last, None)
 
 
 def extra_state(module: nn.Module) -> dict[str, Any]:

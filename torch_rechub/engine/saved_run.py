@@ -16,7 +16,7 @@ from torch_rechub.basic.callback import Callback
 from torch_rechub.data.protocol import Loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
 from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_patience
-from torch_rechub.engine.extra_state import extra_state, load_extra_state, plain_names
+from torch_rechub.engine.extra_state import absent_buffers, create_buffers, extra_state, load_extra_state, plain_names, remove_buffers
 from torch_rechub.engine.frozen import freeze_only, frozen_names
 from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
 from torch_rechub.engine.optimizers import detach_tables
@@ -120,6 +120,7 @@ def apply_state(run: Any, saved: Mapping[str, Any]) -> None:
     objective, ranks = run.trainer.objective, run.trainer.ranks
     own = saved if ranks.is_first else saved["rank_states"][ranks.rank - 1]
     detach_tables(run.optimizer)
+    create_buffers(objective, saved["buffers"])
     _copy_tensors(run, {**saved["parameters"], **saved["buffers"]})
     with _unexpected("the extra state of the model"):
         load_extra_state(objective, saved["extra_state"])
@@ -158,7 +159,8 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
 
 def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]) -> None:
     """Every parameter and buffer of the objective is there, with its shape, and its dtype unless another one was accepted; no other one."""
-    surplus = sorted((saved["parameters"].keys() | saved["buffers"].keys()) - _tensors(run).keys())
+    known = _tensors(run).keys() | absent_buffers(run.trainer.objective, saved["buffers"]).keys()
+    surplus = sorted((saved["parameters"].keys() | saved["buffers"].keys()) - known)
     if surplus:
         raise UnexpectedContentError(
             f"it holds weights {surplus[0]!r}, which this model does not have; make the model as it was at the save"
@@ -185,6 +187,7 @@ def _undone_on_failure(run: Any) -> Generator[None, None, None]:
         lambda: freeze_only(objective, frozen),
         lambda: load_extra_state(objective, extra),
         lambda: detach_tables(run.optimizer),
+        lambda: remove_buffers(objective, weights.keys()),
         lambda: _copy_tensors(run, weights),
         lambda: run.optimizer.load_state_dict(optimizer),
         lambda: run.history.load([], None),

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from torch_rechub.storage.disk import delete, make_folder, replace, sync_file, sync_folder
 from torch_rechub.storage.places import expand
-from torch_rechub.torch_private import with_metadata_of
+from torch_rechub.torch_private import with_metadata_of, with_metadata_tensors
 from torch_rechub.types import FilePath
 
 __all__ = [
@@ -138,7 +138,7 @@ def save_tensors(path: FilePath, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def save_safetensors(path: FilePath, weights: Mapping[str, Any]) -> None:
-    """Write the tensors of a ``state_dict`` atomically in the ``safetensors`` format.
+    """Write the tensors of a ``state_dict``, and those of its metadata as further entries, atomically in the ``safetensors`` format.
 
     Raises:
         OSError: naming the file that could not be written; an existing file is not changed.
@@ -147,7 +147,8 @@ def save_safetensors(path: FilePath, weights: Mapping[str, Any]) -> None:
     folder = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")  # safetensors may create temporary files beside the target
     try:
         folder.mkdir()
-        save_tensors(folder / target.name, {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)})
+        tensors = {name: value for name, value in with_metadata_tensors(weights).items() if isinstance(value, torch.Tensor)}
+        save_tensors(folder / target.name, tensors)
         replace(folder / target.name, target)
     except OSError as error:
         raise _not_written(error, target) from error
