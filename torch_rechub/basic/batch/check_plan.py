@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
-from torch_rechub.basic.features import DenseFeature, Feature, SparseFeature
+from torch_rechub.basic.features import DenseFeature, Feature, SparseFeature, mark_as_used
 from torch_rechub.torch_private import assert_async
 
 __all__ = ["CheckPlan", "plan_for"]
@@ -75,6 +75,7 @@ def plan_for(layout: Layout, features: Sequence[Feature]) -> CheckPlan:
     if isinstance(features, tuple):
         if len(_plans) >= 64:
             _plans.clear()
+        mark_as_used(features)
         _plans[layout, id(features)] = plan
     return plan
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch.checks import check_features
-from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature, SparseFeature
+from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature, SparseFeature, mark_as_used
 from torch_rechub.basic.initializers import Initializer
 from torch_rechub.basic.layers.column_order import column_order, order_error
 from torch_rechub.basic.layers.feature_embedding import EmbedDict, FeatureEmbedding
@@ -78,6 +78,7 @@ class EmbeddingLayer(nn.Module):
         embeddings = {owner.name: FeatureEmbedding(self.table_of(owner.name), owner, self._changes) for owner in owners}
         self.embed_dict = EmbedDict(embeddings, self.tables, self._changes)
         self._plans: dict[tuple[int, ...], LookupPlan] = {}
+        mark_as_used(self.features)
 
     def forward(self, x: Features, features: Sequence[Feature] | Feature, squeeze_dim: bool = False) -> Tensor:
         requested = [features] if isinstance(features, DenseFeature | EmbeddedFeature) else features
