@@ -27,10 +27,10 @@ from torch_rechub.basic.tracking import (
 )
 from torch_rechub.basic.tracking.base import numbers, plain
 
-#: For each logger: its arguments, and the module and the extra that it needs.
+#: For each logger: its arguments, the module that it needs, and the name by which pip installs it.
 MISSING = {
     TensorBoardLogger: ({"log_dir": "x"}, "torch.utils.tensorboard", "tensorboard"),
-    TensorBoardXLogger: ({"log_dir": "x"}, "tensorboardX", "tensorboardx"),
+    TensorBoardXLogger: ({"log_dir": "x"}, "tensorboardX", "tensorboardX"),
     MLflowLogger: ({}, "mlflow.entities", "mlflow"),
     WandbLogger: ({"project": "p"}, "wandb", "wandb"),
     SwanLabLogger: ({"project": "p"}, "swanlab", "swanlab"),
@@ -42,7 +42,7 @@ VALUES = [0.5, math.nan, math.inf, 0.75]
 
 def need(module):
     if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed: pip install torch-rechub[{module.lower()}] runs this test")
+        pytest.skip(f"{module} is not installed: pip install {module} runs this test")
 
 
 def log_all(logger):
@@ -75,9 +75,9 @@ def test_tracking_lists_every_logger():
 
 
 @pytest.mark.parametrize("logger", MISSING, ids=lambda logger: logger.__name__)
-def test_tracking_missing_library_names_the_extra(logger, monkeypatch):
-    """Without its library a logger raises an ImportError that names the logger and the extra to install."""
-    arguments, module, extra = MISSING[logger]
+def test_tracking_missing_library_names_the_command(logger, monkeypatch):
+    """Without its library a logger raises an ImportError that names the logger and the command that installs the library."""
+    arguments, module, library = MISSING[logger]
     import_module = importlib.import_module
 
     def missing(name, *rest):
@@ -86,7 +86,7 @@ def test_tracking_missing_library_names_the_extra(logger, monkeypatch):
         return import_module(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=rf"{logger.__name__} needs .*pip install torch-rechub\[{extra}\]"):
+    with pytest.raises(ImportError, match=rf"{logger.__name__} needs {library}. Install it with: pip install {library}\."):
         logger(**arguments)
 
 

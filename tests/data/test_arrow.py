@@ -105,7 +105,7 @@ def test_parquet_columns_and_paths_are_checked(tmp_path, monkeypatch):
 
 
 def test_arrow_is_imported_late(monkeypatch):
-    """Without pyarrow an error names the extra."""
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match="the extra 'data': pip install pyarrow"):
+    """Without pyarrow an error names the command that installs it."""
+    monkeypatch.setitem(sys.modules, "pyarrow.dataset", None)
+    with pytest.raises(ImportError, match=r"needs pyarrow\. Install it with: pip install pyarrow\."):
         ParquetIterableDataset([])

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from torch_rechub.arguments import named_arguments
 from torch_rechub.data.table import Table
+from torch_rechub.optional_libraries import import_library
 from torch_rechub.storage import expand
 from torch_rechub.types import FilePath
 
@@ -115,8 +116,4 @@ def _to_tensor(arr: Any, what: str) -> Tensor:
 
 def _pyarrow() -> Any:
     """The part of pyarrow that reads data sets."""
-    try:
-        from pyarrow import dataset  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError("Arrow arrays and Parquet files need pyarrow, the extra 'data': pip install pyarrow.") from error
-    return dataset
+    return import_library("pyarrow.dataset", "Reading Arrow arrays and Parquet files")

@@ -1,7 +1,7 @@
 """Operations of the row-wise optimizers on many rows at once: one interface, two implementations.
 
 :mod:`torch_any` is plain torch and runs on every device. :mod:`numba_cpu` is compiled for one CPU thread. It is selected automatically
-when numba is installed (``pip install torch-rechub[fast]``) and the table is float32 on the CPU. Both return the same rows in the same
+when numba is installed (``pip install numba``) and the table is float32 on the CPU. Both return the same rows in the same
 order, and numbers that agree to float32 rounding.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from torch_rechub.kernels import torch_any
 from torch_rechub.kernels.missed import MissedSteps
+from torch_rechub.optional_libraries import missing_library
 
 __all__ = ["AdamStep", "Kernels", "announce_compilation", "kernels_for", "use_kernels"]
 
@@ -71,7 +72,7 @@ def use_kernels(choice: Choice) -> _ChoiceContext:
     if choice not in ("auto", "torch", "numba"):
         raise ValueError(f"use_kernels: choice must be 'auto', 'torch' or 'numba'; got {choice!r}.")
     if choice == "numba" and not _numba_is_installed():
-        raise ImportError("use_kernels('numba') needs numba. Install it with: pip install torch-rechub[fast]")
+        raise missing_library("use_kernels('numba')", "numba")
     previous, _choice = _choice, choice
     return _ChoiceContext(previous)
 

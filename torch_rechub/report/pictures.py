@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch_rechub.optional_libraries import import_library
 from torch_rechub.types import FilePath
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ def new_figure(caller: str, figsize: tuple[float, float]) -> Figure:
     Raises:
         ImportError: when matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError(f"{caller} needs matplotlib: pip install torch-rechub[plot]") from error
-    return Figure(figsize=figsize, layout="constrained")
+    figure: Figure = import_library("matplotlib.figure", caller).Figure(figsize=figsize, layout="constrained")
+    return figure
 
 
 def use_fonts_with_all_characters(figure: Figure) -> str:

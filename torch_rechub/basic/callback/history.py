@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from torch_rechub.optional_libraries import import_library
 from torch_rechub.report import Ending, Records, decisions_table, draw_history, environment, escape, readable_text, report_page
 from torch_rechub.storage import expand, make_folder, write_figure, write_text
 from torch_rechub.types import FilePath
@@ -50,11 +51,8 @@ class History(Records):
         Raises:
             ImportError: when pandas is not installed.
         """
-        try:
-            import pandas as pd  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ImportError("history.to_frame() needs pandas: pip install pandas. list(history) gives plain dicts.") from error
-        return pd.DataFrame(self.records)
+        pandas = import_library("pandas", "history.to_frame()", instead="list(history) gives plain dicts.")
+        return pandas.DataFrame(self.records)
 
     def plot(self, path: FilePath | None = None) -> Figure:
         """Draw the learning curves, with the best validation and the stop marked.

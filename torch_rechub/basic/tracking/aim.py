@@ -27,11 +27,11 @@ class AimLogger(BaseLogger):
         run: the run object of the library, for what this adapter does not cover.
 
     Raises:
-        ImportError: naming the extra, when ``aim`` is not installed.
+        ImportError: telling how to install it, when ``aim`` is not installed.
     """
 
     def __init__(self, repo: FilePath | None = None, experiment: str | None = None, **kwargs: Any) -> None:
-        library = require("aim", "AimLogger", "aim")
+        library = require("aim", "AimLogger")
         defaults: dict[str, Any] = {"system_tracking_interval": None, "capture_terminal_logs": False}
         self.run: Any = library.Run(repo=None if repo is None else folder_address(repo), experiment=experiment, **(defaults | kwargs))
 

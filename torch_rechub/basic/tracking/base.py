@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+from torch_rechub.optional_libraries import import_library
 
 __all__ = ["BaseLogger", "Steps", "numbers", "plain", "require"]
 
@@ -88,15 +89,10 @@ def plain(value: Any) -> Any:
     return plain(value.tolist()) if callable(getattr(value, "tolist", None)) else str(value)
 
 
-def require(module: str, logger: str, extra: str) -> Any:
-    """Import the library of a tracker.
+def require(module: str, logger: str, library: str | None = None) -> Any:
+    """Import the library of a tracker, which pip installs by the name ``library`` (that of the module by default).
 
     Raises:
-        ImportError: naming the extra to install, when the library is not installed.
+        ImportError: telling how to install the library, when it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"{logger} needs {extra}: pip install torch-rechub[{extra}]. JsonLinesLogger(path) needs no library. ({error})"
-        ) from error
+    return import_library(module, logger, library, instead="JsonLinesLogger(path) needs no library.")

@@ -33,7 +33,7 @@ class MLflowLogger(BaseLogger):
         client: the client object of the library, for what this adapter does not cover.
 
     Raises:
-        ImportError: naming the extra, when ``mlflow`` is not installed.
+        ImportError: telling how to install it, when ``mlflow`` is not installed.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ class SwanLabLogger(BaseLogger):
         run: the run object of the library, for what this adapter does not cover.
 
     Raises:
-        ImportError: naming the extra, when ``swanlab`` is not installed.
+        ImportError: telling how to install it, when ``swanlab`` is not installed.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SwanLabLogger(BaseLogger):
         **kwargs: Any,
     ) -> None:
         folder = None if logdir is None else folder_address(logdir)
-        library = require("swanlab", "SwanLabLogger", "swanlab")
+        library = require("swanlab", "SwanLabLogger")
         self.run: Any = library.init(
             project=project, experiment_name=experiment_name, description=description, config=config, logdir=folder, **kwargs
         )

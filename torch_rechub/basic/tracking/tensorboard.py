@@ -51,7 +51,7 @@ class TensorBoardLogger(_EventFileLogger):
         comment: a suffix of the folder's name, used if ``log_dir`` is None.
 
     Raises:
-        ImportError: naming the extra, when ``tensorboard`` is not installed.
+        ImportError: telling how to install it, when ``tensorboard`` is not installed.
     """
 
     def __init__(self, log_dir: FilePath | None = None, comment: str = "", **kwargs: Any) -> None:
@@ -66,11 +66,11 @@ class TensorBoardXLogger(_EventFileLogger):
     """TensorBoard event files, written by the small library ``tensorboardX``. The arguments are those of its ``SummaryWriter``.
 
     Raises:
-        ImportError: naming the extra, when ``tensorboardX`` is not installed.
+        ImportError: telling how to install it, when ``tensorboardX`` is not installed.
     """
 
     def __init__(self, log_dir: FilePath, comment: str = "", **kwargs: Any) -> None:
-        library = require("tensorboardX", "TensorBoardXLogger", "tensorboardx")
+        library = require("tensorboardX", "TensorBoardXLogger")
         super().__init__(library.SummaryWriter(log_dir=folder_address(log_dir), comment=comment, **kwargs), log_dir)
 
 

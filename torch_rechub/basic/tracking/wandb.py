@@ -19,7 +19,7 @@ class WandbLogger(BaseLogger):
         run: the run object of the library, for what this adapter does not cover.
 
     Raises:
-        ImportError: naming the extra, when ``wandb`` is not installed.
+        ImportError: telling how to install it, when ``wandb`` is not installed.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class WandbLogger(BaseLogger):
         **kwargs: Any,
     ) -> None:
         folder = None if dir is None else folder_address(dir)
-        library = require("wandb", "WandbLogger", "wandb")
+        library = require("wandb", "WandbLogger")
         self.run: Any = library.init(project=project, name=name, config=config, tags=tags, notes=notes, dir=folder, **kwargs)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
