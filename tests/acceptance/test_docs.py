@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,11 @@ TERMS = {
     "行权重": "样本权重",
     "您": "你",
     "自上而下": "从上到下",
+    "(?<!日志)记录器": "日志记录器",
 }
+GLOSSARY = ROOT / "docs" / "zh" / "glossary.md"
+#: How our library must not be installed: on the package index its name is that of the existing package.
+BY_NAME = re.compile(r"pip install [\"']?torch.rechub\b")
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)")
 
 
@@ -96,7 +101,44 @@ def test_docs_readme_installs_this_library(page: Path):
     commands = [block.strip() for block in re.findall(r"```text\n(.*?)```", page.read_text(), re.DOTALL)]
     assert commands[0] == "make demo"
     assert any("pip install ." in block for block in commands)
-    assert not any("pip install torch-rechub" in block for block in commands)
+    assert not any(BY_NAME.search(block) for block in commands)
+
+
+def test_docs_and_messages_do_not_install_by_name():
+    """No page but the READMEs and the changes, which explain it, and no message tells to install by the name on the package index."""
+    sources = [file for folder in ("torch_rechub", "examples", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
+    files = {*sources, *PAGES} - {ROOT / "README.md", ROOT / "README_zh.md", ROOT / "CHANGELOG.md", Path(__file__)}
+    assert [name_of(file) for file in sorted(files) if BY_NAME.search(file.read_text())] == []
+
+
+def libraries_of(file: Path):
+    """The libraries that a source file asks for, by the name that its error gives to pip."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_library", "missing_library", "require"}:
+            given = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            if ast.unparse(node.func) == "missing_library":
+                yield from given[1:2]
+            else:
+                yield from given[2:3] or [module.split(".")[0] for module in given[:1]]
+
+
+def test_docs_install_libraries_that_pyproject_names():
+    """Each library that a message or a page installs by its name is one of those that pyproject.toml lists."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    known = {re.split(r"[\[>=]", requirement)[0] for requirements in extras.values() for requirement in requirements}
+    asked = {library for file in ROOT.glob("torch_rechub/**/*.py") for library in libraries_of(file)}
+    shown = {library for page in PAGES for library in re.findall(r"`pip install (\w+)`", page.read_text())}
+    assert asked >= {"numba", "pandas", "matplotlib", "pyarrow", "tensorboard", "tensorboardX", "mlflow", "wandb", "swanlab", "aim"}
+    assert (asked | shown) - known == set()
+
+
+@pytest.mark.parametrize("page", [page for pair in PAIRS[:-1] for page in pair], ids=name_of)
+def test_docs_page_begins_with_an_example(page: Path):
+    """A page says in a few lines what it is for, and shows code before its first long table; it has at most 225 lines."""
+    before, _, after = page.read_text().partition("\n```")
+    assert before.count("\n") <= 30
+    assert before.count("\n|") <= 9
+    assert (before + after).count("\n") < 225
 
 
 @pytest.mark.parametrize("page", [chinese for _, chinese in PAIRS], ids=name_of)
@@ -105,6 +147,27 @@ def test_docs_chinese_pages_use_one_term_for_one_thing(page: Path):
     comments = "\n".join(re.findall(r"#.*", "\n".join(grab_code_blocks(page.read_text(), lang="python"))))
     text = re.sub(r"`[^`]*`", "", prose_of(page)) + comments
     assert {pattern: TERMS[pattern] for pattern in TERMS if re.search(pattern, text)} == {}
+
+
+def terms_of_glossary() -> list[list[str]]:
+    """The rows of the glossary: what the English pages say, what the Chinese pages say, and what they do not say."""
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|(.*?)\|$", GLOSSARY.read_text(), re.MULTILINE)
+    return [[cell.strip() for cell in row] for row in rows if row[0] != "English"]
+
+
+def test_docs_glossary_is_that_of_the_pages():
+    """The glossary has each term of TERMS once, and each word that it advises against is found by a pattern of TERMS."""
+    rows = terms_of_glossary()
+    terms = [term for row in rows for term in re.split("[；，、]", row[1])]
+    assert len(terms) == len(set(terms)) > 50
+    assert [row[2] for row in rows if any(not any(re.search(p, word) for p in TERMS) for word in filter(None, row[2].split("、")))] == []
+    replaced = {re.split("[, ]", term)[0] for term in TERMS.values()}
+    assert {term for term in replaced if not any(each.startswith(term) for each in terms)} == set()
+
+
+def test_docs_languages_have_the_same_pages():
+    """Every page is there in both languages; only the glossary is Chinese alone."""
+    assert {page.name for page, _ in PAIRS[:-1]} | {GLOSSARY.name} == {page.name for page in GLOSSARY.parent.glob("*.md")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
