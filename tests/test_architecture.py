@@ -33,6 +33,7 @@ BELOW = {
 }
 BELOW["trainers"] = {*BELOW["engine"], "engine", "datasets"}
 BELOW["serving"] = BELOW["export"] = {*BELOW["trainers"], "trainers"}
+BELOW["testing"] = {*BELOW["trainers"], "trainers"}
 BELOW["utils"] = {*BELOW["serving"], "serving", "export"}
 #: What the lower rooms may import from outside; callbacks and trackers may import more, inside functions.
 CORE = {"torch", "numpy", "__future__", "typing_extensions"}

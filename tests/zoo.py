@@ -1,63 +1,35 @@
-"""One tiny recipe for each public model, and the data that they all read. A public model without a recipe fails a test."""
+"""Tiny models by the recipes of tests/recipes, the data that they read, and trainers that show nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+from recipes import RECIPES
+from recipes.columns import AGE, ITEM, TAGS, TASTE, USER, columns, labels
 from torch import nn
 
 from torch_rechub.basic.callback import Callback
-from torch_rechub.basic.features import DenseFeature, SequenceFeature, SparseFeature
 from torch_rechub.data import DataGenerator, TableLoader
-from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer
 
-USER, ITEM = SparseFeature("user", 12, 4), SparseFeature("item", 20, 4)
-TAGS = SequenceFeature("tags", 6, 4, padding_idx=0)
-AGE, TASTE = DenseFeature("age"), DenseFeature("taste", 2)
+__all__ = ["AGE", "ITEM", "RECIPES", "TAGS", "TASTE", "USER", "columns", "labels"]
 
 
-def columns(n: int = 64, seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return {
-        "user": rng.integers(0, 12, n),
-        "item": rng.integers(0, 20, n),
-        "tags": rng.integers(0, 6, (n, 3)),
-        "age": rng.normal(size=n).astype(np.float32),
-        "taste": rng.normal(size=(n, 2)).astype(np.float32),
-    }
-
-
-def labels(x: dict[str, np.ndarray], seed: int = 0) -> np.ndarray:
-    noise = np.random.default_rng(seed + 1).normal(size=len(x["user"]))
-    return ((x["user"] + x["item"]) % 3 + x["age"] + noise > 1).astype(np.float32)
-
-
-def tensors(n: int = 64, seed: int = 0) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """The same rows as a plain batch: a dict of tensors, and labels."""
-    x = columns(n, seed)
+def tensors(n: int = 64, seed: int = 0, name: str = "DeepFM") -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The rows of a recipe as a plain batch: a dict of tensors, and labels."""
+    x = RECIPES[name].columns(n, seed)
     return {name: torch.from_numpy(column) for name, column in x.items()}, torch.from_numpy(labels(x, seed))
 
 
 def loaders(
-    n: int = 64, batch_size: int = 16, n_val: int = 40, weight: Any = None, weight_val: Any = None
+    n: int = 64, batch_size: int = 16, n_val: int = 40, weight: Any = None, weight_val: Any = None, name: str = "DeepFM"
 ) -> tuple[TableLoader, TableLoader]:
-    x, x_val = columns(n), columns(n_val, seed=7)
+    x, x_val = RECIPES[name].columns(n, 0), RECIPES[name].columns(n_val, 7)
     train, val, _ = DataGenerator(x, labels(x), weight).generate_dataloader(
         x_val, labels(x_val, 7), batch_size=batch_size, seed=3, weight_val=weight_val
     )
     return train, val
-
-
-def _deepfm(dropout: float = 0.2, dims: list[int] | None = None) -> nn.Module:
-    return DeepFM([USER, ITEM, TAGS, AGE, TASTE], [USER, ITEM, TAGS], {"dims": [8] if dims is None else dims, "dropout": dropout})
-
-
-#: Public model -> how to make a tiny one that reads :func:`columns`.
-RECIPES: dict[str, Callable[..., nn.Module]] = {"DeepFM": _deepfm}
 
 
 def model(name: str = "DeepFM", seed: int = 0, **options: Any) -> nn.Module:

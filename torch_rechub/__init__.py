@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch_rechub import basic, data, datasets, models, optim, trainers, utils
+    from torch_rechub import basic, data, datasets, models, optim, testing, trainers, utils
 
-__all__ = ["__version__", "basic", "data", "datasets", "models", "optim", "trainers", "utils"]
+__all__ = ["__version__", "basic", "data", "datasets", "models", "optim", "testing", "trainers", "utils"]
 
 __version__ = "0.1.0"
 

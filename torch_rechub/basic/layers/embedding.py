@@ -169,6 +169,10 @@ class EmbeddedByCalls:
         """As :meth:`Embedded.flat`."""
         return self._layer(self._x, features, squeeze_dim=True)
 
+    def through(self, module: nn.Module, features: Sequence[Feature]) -> Tensor:
+        """As :meth:`Embedded.through`."""
+        return module(self.flat(features))
+
 
 def _table_key(feature: EmbeddedFeature) -> str:
     """The key of the table: one per width for trained features, and one per width for frozen pretrained features."""

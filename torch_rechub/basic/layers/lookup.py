@@ -171,6 +171,13 @@ class Embedded:
             raise ValueError("The list of features must not be empty.")
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
+    def through(self, module: nn.Module, features: Sequence[Feature]) -> Tensor:
+        """``module`` applied to all columns of ``features`` side by side, ``(B, sum of embed_dim)``: a network, a linear layer, a cross.
+
+        Models hand their lookups to their first layers in this way, and not as a matrix of their own.
+        """
+        return module(self.flat(features))
+
     def _parts(self, ranges: list[ColumnRange]) -> list[Tensor]:
         return [self._blocks[block][:, start:stop] for block, start, stop in ranges]
 

@@ -64,7 +64,7 @@ class DeepFM(RankingModel):
         """Log-odds of a positive label, ``(B,)``."""
         embedded = self.embedding.look_up(x, self.features)
         wide = linear_and_pairs(embedded.stacked(self.fm_features), self.linear, self.fm)
-        return wide + self.mlp(embedded.flat(self.deep_features)).squeeze(1)
+        return wide + embedded.through(self.mlp, self.deep_features).squeeze(1)
 
 
 def _check_features(deep: Sequence[Feature], fm: Sequence[Feature]) -> None:

@@ -1,0 +1,37 @@
+"""What a recipe of a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from recipes.columns import columns
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a tiny model, and what else each of its arguments may be.
+
+    Args:
+        kind: the class of the model.
+        arguments: of the tiny model.
+        others: argument -> another value, which must change the weights or the predictions; of every argument of the constructor.
+        columns: ``(n, seed)`` -> the columns that the model reads, ``user``, ``item`` and ``age`` among them, which make the labels.
+    """
+
+    kind: type[nn.Module]
+    arguments: Mapping[str, Any]
+    others: Mapping[str, Any]
+    columns: Callable[[int, int], dict[str, np.ndarray]] = field(default=columns)
+
+    def __call__(self, dims: list[int] | None = None, dropout: float | None = None, **changes: Any) -> nn.Module:
+        """The model; ``dims`` and ``dropout`` are those of the network, where there is one."""
+        arguments = {**self.arguments, **changes}
+        network = {name: value for name, value in (("dims", dims), ("dropout", dropout)) if value is not None}
+        if network and "mlp_params" in arguments:
+            arguments["mlp_params"] = {**arguments["mlp_params"], **network}
+        return self.kind(**arguments)
