@@ -63,7 +63,7 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
     "SENETLayer": (lambda: layers.SENETLayer(3), [(3, 4)], (3, 4), "mlp.0.weight mlp.2.weight"),
     "InteractingLayer": (lambda: layers.InteractingLayer(4), [(3, 4)], (3, 4), "W_Q.weight W_K.weight W_V.weight W_Res.weight"),
 }
-LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "InputMask"}  # they read ids and have their own test files
+LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "FeatureLinear", "InputMask"}  # they read ids and have their own test files
 
 
 def randomized(layer: nn.Module) -> nn.Module:

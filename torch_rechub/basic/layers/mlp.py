@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import choice, named_arguments
 from torch_rechub.basic.activation import activation_layer
 from torch_rechub.basic.layers.batch_norm import BatchNorm1d
 from torch_rechub.basic.layers.dense import Linear
@@ -16,10 +16,13 @@ from torch_rechub.basic.layers.dropout import Dropout
 
 __all__ = ["MLP"]
 
+Norm: TypeAlias = Literal["batch", "layer"]
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm1d, "layer": nn.LayerNorm}
+
 
 @named_arguments
 class MLP(nn.Module):
-    """Fully connected layers: Linear, batch normalisation, activation, dropout for each width, then a Linear to one number.
+    """Fully connected layers: Linear, normalisation, activation, dropout for each width, then a Linear to one number.
 
     A training batch may have one row, see :class:`BatchNorm1d`.
 
@@ -29,12 +32,13 @@ class MLP(nn.Module):
         dims: widths of the hidden layers, in order; None or empty means no hidden layer.
         dropout: probability that an output of a hidden layer is set to zero in training, in [0, 1).
         activation: see :func:`activation_layer`.
+        norm: normalisation behind each hidden Linear: "batch", "layer" (Ba, Kiros & Hinton, 2016), or None.
 
     Shape:
         ``(B, input_dim)`` -> ``(B, 1)``, or ``(B, dims[-1])`` without the output layer.
 
     Raises:
-        ValueError: a width is below 1, ``dropout`` is out of range, or ``activation`` has an unknown name.
+        ValueError: a width is below 1, ``dropout`` is out of range, or ``activation`` or ``norm`` has an unknown name.
 
     Example:
         >>> import torch
@@ -49,8 +53,10 @@ class MLP(nn.Module):
         dims: Sequence[int] | None = None,
         dropout: float = 0,
         activation: str | type[nn.Module] = "relu",
+        norm: Norm | None = "batch",
     ) -> None:
         super().__init__()
+        choice("norm", norm, [*NORMS, None])
         hidden = _as_widths(dims)
         _check_widths(input_dim, hidden)
         if not isinstance(dropout, Real) or not 0 <= dropout < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -58,7 +64,8 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         width = input_dim
         for next_width in hidden:
-            layers += [Linear(width, next_width), BatchNorm1d(next_width), _activation(activation, next_width), Dropout(dropout)]
+            norms = [] if norm is None else [NORMS[norm](next_width)]
+            layers += [Linear(width, next_width), *norms, _activation(activation, next_width), Dropout(dropout)]
             width = next_width
         if output_layer:
             layers.append(nn.Linear(width, 1))
@@ -72,7 +79,7 @@ class MLP(nn.Module):
 def _activation(name: str | type[nn.Module], width: int) -> nn.Module:
     layer = activation_layer(name, width)
     if isinstance(layer, nn.ReLU):
-        layer.inplace = True  # its input, the output of the batch norm, is not used again, not even by the gradient of the batch norm
+        layer.inplace = True  # its input is not used again, not even by the gradient of the layer in front
     return layer
 
 
