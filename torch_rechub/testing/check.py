@@ -92,11 +92,11 @@ def check_model(
         >>> from torch_rechub.models.ranking import DeepFM
         >>> item = SparseFeature("item", 5, embed_dim=4)
         >>> batch = {"item": torch.tensor([0, 1, 2, 3])}, torch.tensor([0.0, 1.0, 0.0, 1.0])
-        >>> report = check_model(DeepFM([item], [item], {"dims": [8]}), batch, only=["probabilities", "gradients"])
+        >>> report = check_model(DeepFM([item], [item], {"dims": [8]}), batch, only=["probabilities", "varies"])
         >>> print(report)
         DeepFM: 2 laws hold, 0 fail
           holds          probabilities: Features give one probability a row, and a batch the mean cross-entropy of its labels.
-          holds          gradients: The gradient is the derivative of the loss, by finite differences in float64.
+          holds          varies: Predictions depend on the features: rows that differ get different ones.
     """
     for name in [*(only or ()), *skip]:
         if name not in LAWS:
