@@ -9,7 +9,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, what is compiled.
 LONG := acceptance resume distributed testing trainers/test_compiled.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
 
-.PHONY: help demo test check docs oldest bench guard torture clean
+.PHONY: help demo test check docs oldest accuracy bench guard torture clean
 
 help:
 	@echo "make demo   train a DeepFM on real data, with early stopping and learning curves"
@@ -18,6 +18,7 @@ help:
 	@echo "make oldest  the fast tests and those of resume with the oldest versions of the core dependencies"
 	@echo "make docs   write the API reference, docs/en/api, from the docstrings"
 	@echo "make torture  kill 300 runs, resume them, and write the count into the docs"
+	@echo "make accuracy  train every ranking model by the published protocol (hours; what is done is kept)"
 	@echo "make bench  accuracy and speed, side by side with peers"
 	@echo "make guard  whether a training step has become slower (a minute)"
 
@@ -52,6 +53,9 @@ test: $(READY)
 # The tests of resume as well: they are those of safetensors.
 oldest: $(OLDEST_READY)
 	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 --ignore=tests/acceptance --ignore=tests/distributed
+
+accuracy: $(READY)
+	$(BIN)/python -m benchmarks.accuracy --write
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.accuracy
