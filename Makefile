@@ -58,7 +58,7 @@ accuracy: $(READY)
 	$(BIN)/python -m benchmarks.accuracy --write
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.accuracy DeepFM
 	$(BIN)/python -m benchmarks.speed
 
 guard: $(READY)
