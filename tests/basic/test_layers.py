@@ -54,6 +54,7 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
         (6,),
         "u_list.0 v_list.0 c_list.0 gating.0.weight gating.1.weight bias.0",
     ),
+    "GatedCrossNetwork": (lambda: layers.GatedCrossNetwork(6, 2), [(6,)], (6,), "w.0.weight w.1.weight b.0 b.1"),
     "BiLinearInteractionLayer": (
         lambda: layers.BiLinearInteractionLayer(4, 3),
         [(3, 4)],

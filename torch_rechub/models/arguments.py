@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch_rechub.arguments import unknown_argument
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.layers import MLP
 
-__all__ = ["arguments_of_mlp", "feature_list"]
+__all__ = ["arguments_of_mlp", "feature_list", "fields_of", "pooled_features"]
 
 
 def feature_list(model: str, argument: str, features: Any) -> list[Feature]:
@@ -30,6 +30,38 @@ def feature_list(model: str, argument: str, features: Any) -> list[Feature]:
             remedy = f"Write DenseFeature({name!r}), SparseFeature({name!r}, vocab_size) or SequenceFeature({name!r}, vocab_size)."
             raise TypeError(f"{model}: {argument} must hold features; got {feature!r} at place {place}. {remedy}")
     return listed
+
+
+def pooled_features(model: str, argument: str, features: Any) -> list[Feature]:
+    """The features as a list that is not empty, and in which sequences are pooled.
+
+    Raises:
+        TypeError: naming what is no feature.
+        ValueError: there is none, or a sequence has pooling "concat".
+    """
+    listed = feature_list(model, argument, features)
+    if not listed:
+        raise ValueError(f"{model}: {argument} must hold at least one feature; got none.")
+    for feature in listed:
+        if getattr(feature, "pooling", None) == "concat":
+            raise ValueError(f"{model}: {argument}: sequences must be pooled by 'mean' or 'sum'; got pooling='concat' in {feature!r}.")
+    return listed
+
+
+def fields_of(model: str, argument: str, features: Sequence[Feature], at_least: int = 1) -> list[EmbeddedFeature]:
+    """The embedded features of a list, which have one ``embed_dim``.
+
+    Raises:
+        ValueError: there are fewer than ``at_least``, or their widths differ.
+    """
+    fields: list[EmbeddedFeature] = [feature for feature in features if isinstance(feature, EmbeddedFeature)]
+    if len(fields) < at_least:
+        n_must = f"at least {at_least} SparseFeature or SequenceFeature"
+        raise ValueError(f"{model}: {argument} must hold {n_must}; got {len(fields)} in {list(features)}.")
+    widths = {feature.name: feature.embed_dim for feature in fields}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"{model}: embedded features in {argument} must have one embed_dim; got {widths}. Make them equal.")
+    return fields
 
 
 def arguments_of_mlp(model: str, argument: str, given: Any) -> dict[str, Any]:

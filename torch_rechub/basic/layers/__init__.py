@@ -15,6 +15,7 @@ from torch_rechub.basic.layers.embedding import EmbeddingLayer
 from torch_rechub.basic.layers.feature_linear import FeatureLinear
 from torch_rechub.basic.layers.ffm import CEN, FFM
 from torch_rechub.basic.layers.fm import FM
+from torch_rechub.basic.layers.gated_cross import GatedCrossNetwork
 from torch_rechub.basic.layers.interacting import InteractingLayer
 from torch_rechub.basic.layers.linear import LR
 from torch_rechub.basic.layers.mask import InputMask
@@ -46,6 +47,7 @@ __all__ = [
     "CrossNetwork",
     "CrossNetV2",
     "CrossNetMix",
+    "GatedCrossNetwork",
     "BiLinearInteractionLayer",
     "SENETLayer",
     "InteractingLayer",
