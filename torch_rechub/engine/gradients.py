@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.engine.exchange import Exchange
 from torch_rechub.engine.objective import Loss, Objective
 from torch_rechub.optim.clip import clip_grad_norm_
@@ -75,6 +76,8 @@ class Gradients:
         if self._balance_fn is not None:
             self._balance(named, losses)
         self.exchange.look_up_rows()
+        if isinstance(self.objective.regularization, RegularizationLoss):
+            self.objective.regularization.add_row_gradients(self.objective.model)
         if self.clip_norm is not None:
             clip_grad_norm_(self.objective.parameters(), self.clip_norm)
 

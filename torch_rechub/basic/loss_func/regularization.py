@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import choice, named_arguments
 from torch_rechub.basic.layers.feature_embedding import is_part_of_table
 from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.torch_private import sparse_indices, sparse_values
 
 __all__ = ["RegularizationLoss"]
 
@@ -31,19 +34,23 @@ class RegularizationLoss(nn.Module):
     for several GPUs.
 
     A penalty on embedding tables reads every row at every step and gives a dense gradient, so the cost of a step grows with the
-    vocabulary. Lagging rows of a row-wise optimizer are penalised by their up-to-date values.
+    vocabulary. Lagging rows of a row-wise optimizer are penalised by their up-to-date values. With ``embedding_rows="batch"`` each step
+    penalises the rows that its batches read, each row once, and costs what these rows cost: the mini-batch aware regularization of Zhou
+    et al., *Deep Interest Network*, KDD 2018, eq. 4-6, without its division by an id's number of occurrences. The trainer adds the gradient
+    by :meth:`add_row_gradients`; the value of the penalty on the tables is in no loss then.
 
     Args:
         embedding_l1: coefficient of the absolute values in embedding tables, at least 0.
         embedding_l2: coefficient of the squares in embedding tables.
         dense_l1: coefficient of the absolute values of all other parameters, including biases.
         dense_l2: coefficient of the squares of all other parameters.
+        embedding_rows: "all" penalises every row of the tables at every step; "batch" those that the step reads.
 
     Shape:
         a model -> scalar tensor, or the number 0.0 if no parameter is penalised.
 
     Raises:
-        ValueError: a coefficient is negative or not finite.
+        ValueError: a coefficient is negative or not finite, or ``embedding_rows`` is neither "all" nor "batch".
 
     Example:
         >>> penalty = RegularizationLoss(dense_l2=0.5)
@@ -53,8 +60,17 @@ class RegularizationLoss(nn.Module):
         1.0
     """
 
-    def __init__(self, embedding_l1: float = 0.0, embedding_l2: float = 0.0, dense_l1: float = 0.0, dense_l2: float = 0.0) -> None:
+    def __init__(
+        self,
+        embedding_l1: float = 0.0,
+        embedding_l2: float = 0.0,
+        dense_l1: float = 0.0,
+        dense_l2: float = 0.0,
+        embedding_rows: Literal["all", "batch"] = "all",
+    ) -> None:
         super().__init__()
+        choice("embedding_rows", embedding_rows, ["all", "batch"])
+        self.embedding_rows = embedding_rows
         coefficients = {"embedding_l1": embedding_l1, "embedding_l2": embedding_l2, "dense_l1": dense_l1, "dense_l2": dense_l2}
         for name, value in coefficients.items():
             if not (value >= 0 and math.isfinite(value)):
@@ -73,6 +89,30 @@ class RegularizationLoss(nn.Module):
         """The penalty on the current weights of ``model``."""
         return sum(self._terms(model), 0.0) if self.active else 0.0
 
+    @torch.no_grad()
+    def add_row_gradients(self, model: nn.Module) -> None:
+        """With ``embedding_rows="batch"``, add the penalty's gradient of the rows that were read to the gradients of the tables.
+
+        To call after ``backward()`` and before the optimizer's step. A row was read if its gradient is not zero, as that of padding is.
+        """
+        if self.embedding_rows == "all" or not (self.embedding_l1 or self.embedding_l2):
+            return
+        for weight in _embedding_weights(model):
+            if weight.grad is None:
+                continue
+            if weight.grad.is_sparse:
+                weight.grad = gradient = weight.grad.coalesce()
+                rows = sparse_indices(gradient)[0]
+                values = sparse_values(gradient)
+                values += self._slope(weight.index_select(0, rows)) * values.any(dim=1, keepdim=True)
+            else:
+                weight.grad += self._slope(weight) * weight.grad.any(dim=1, keepdim=True)
+
+    def _slope(self, weight: Tensor) -> Tensor:
+        """The derivative of the penalty on tables."""
+        slope = 2 * self.embedding_l2 * weight
+        return slope.add_(weight.sign(), alpha=self.embedding_l1) if self.embedding_l1 else slope
+
     def _terms(self, model: nn.Module) -> Iterator[Tensor]:
         embeddings = _parameter_ids_of(model, _EMBEDDINGS)
         excluded = _parameter_ids_of(model, _NORMALISATIONS)
@@ -81,6 +121,8 @@ class RegularizationLoss(nn.Module):
             if not weight.requires_grad or id(weight) in excluded:
                 continue
             is_embedding = id(weight) in embeddings
+            if is_embedding and self.embedding_rows == "batch":
+                continue
             l1, l2 = (self.embedding_l1, self.embedding_l2) if is_embedding else (self.dense_l1, self.dense_l2)
             if is_embedding and (l1 > 0 or l2 > 0) and id(weight) in tables:
                 weight = tables[id(weight)].all_rows()  # noqa: PLW2901  # the same weight with up-to-date rows
@@ -88,6 +130,12 @@ class RegularizationLoss(nn.Module):
                 yield l1 * weight.abs().sum()
             if l2 > 0:
                 yield l2 * weight.square().sum()
+
+
+def _embedding_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The trained weights of all embeddings."""
+    ids = _parameter_ids_of(model, _EMBEDDINGS)
+    return [weight for weight in model.parameters() if weight.requires_grad and id(weight) in ids]
 
 
 def _parameter_ids_of(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> set[int]:

@@ -111,7 +111,7 @@ def _of_objective(trainer: Any) -> Pairs:
     yield from ((f"shape of {name}", [*parameter.shape]) for name, parameter in objective.own_parameters().items())
     yield from _code("", type(objective))
     yield "criterion", trainer.criterion
-    coefficients = ("embedding_l1", "embedding_l2", "dense_l1", "dense_l2")
+    coefficients = ("embedding_l1", "embedding_l2", "dense_l1", "dense_l2", "embedding_rows")
     yield from ((f"{name} of regularization", getattr(trainer.regularization, name, None)) for name in coefficients)
     if type(trainer.regularization) is not RegularizationLoss:
         yield "regularization", trainer.regularization
