@@ -57,7 +57,7 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, OptimizerFace):
         model: maps features to predictions; moved to ``device``.
         optimizer_fn: a function of ``(parameters, **optimizer_params)``, such as a class of ``torch.optim``.
         optimizer_params: None is ``{"lr": 1e-3}``, without weight decay.
-        regularization_params: ``embedding_l1``, ``embedding_l2``, ``dense_l1``, ``dense_l2``, ``embedding_rows``: :class:`RegularizationLoss`.
+        regularization_params: ``embedding_l1``, ``embedding_l2``, ``dense_l1``, ``dense_l2``, ... of ``RegularizationLoss``.
         scheduler_fn: a scheduler of ``torch.optim.lr_scheduler``, or any function of the optimizer; see ``LearningRate``.
         scheduler_params: its further arguments.
         n_epoch: epochs at most.
