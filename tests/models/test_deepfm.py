@@ -66,7 +66,7 @@ def test_deepfm_dense_columns_follow_the_embedded_ones():
         ([zoo.USER], [zoo.USER, SparseFeature("wide", 5, 8)], r"must have one embed_dim.*'wide': 8"),
         ([zoo.USER], [SequenceFeature("s", 5, 4, "concat")], "pooled by 'mean' or 'sum'"),
         ([SequenceFeature("s", 5, 4, "concat")], [zoo.USER], "pooled by 'mean' or 'sum'"),
-        ([], [zoo.USER], "input_dim must be a whole number >= 1; got 0"),
+        ([], [zoo.USER], "deep_features must hold at least one feature; got none"),
     ],
 )
 def test_deepfm_refuses_features_that_it_cannot_read(deep, fm, said):

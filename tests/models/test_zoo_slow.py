@@ -14,3 +14,13 @@ from torch_rechub.testing import check_model
 def test_a_model_keeps_the_slow_law(name, law):
     """Every ranking model keeps every law of torch_rechub.testing that takes seconds to check."""
     check_model(zoo.model(name), zoo.tensors(12, name=name), only=[law])
+
+
+VARIANTS = [(name, variant) for name in RANKING for variant in zoo.RECIPES[name].variants]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_a_variant_keeps_the_laws(name, variant):
+    """A model of another structure, by its arguments, keeps the laws; how a run resumes does not depend on the structure."""
+    model = zoo.model(name, **zoo.RECIPES[name].variants[variant])
+    check_model(model, zoo.tensors(12, name=name), skip=["resume", "mixed precision"])

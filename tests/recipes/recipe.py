@@ -20,12 +20,14 @@ class Recipe:
         kind: the class of the model.
         arguments: of the tiny model.
         others: argument -> another value, which must change the weights or the predictions; of every argument of the constructor.
+        variants: name -> arguments of a model of another structure, which must keep the laws too (tests/models/test_zoo_slow.py).
         columns: ``(n, seed)`` -> the columns that the model reads, ``user``, ``item`` and ``age`` among them, which make the labels.
     """
 
     kind: type[nn.Module]
     arguments: Mapping[str, Any]
     others: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     columns: Callable[[int, int], dict[str, np.ndarray]] = field(default=columns)
 
     def __call__(self, dims: list[int] | None = None, dropout: float | None = None, **changes: Any) -> nn.Module:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from torch_rechub.arguments import unknown_argument
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.layers import MLP
 
-__all__ = ["arguments_of_mlp", "feature_list", "fields_of", "pooled_features"]
+__all__ = ["arguments_of_mlp", "feature_list", "fields_of", "hidden_layers", "only_fields", "pooled_features"]
 
 
 def feature_list(model: str, argument: str, features: Any) -> list[Feature]:
@@ -64,6 +64,28 @@ def fields_of(model: str, argument: str, features: Sequence[Feature], at_least: 
     return fields
 
 
+def only_fields(model: str, argument: str, features: Any, at_least: int = 1, remedy: str = "") -> list[Feature]:
+    """A list of features that are all fields: sparse features and pooled sequences, of one ``embed_dim``.
+
+    Args:
+        model: the class that errors name.
+        argument: the argument that errors name.
+        features: what the caller gave.
+        at_least: number of fields that the model needs.
+        remedy: what to do with a dense feature, a sentence.
+
+    Raises:
+        TypeError: naming what is no feature.
+        ValueError: there are too few, one is dense or a whole sequence, or the widths differ.
+    """
+    listed = pooled_features(model, argument, features)
+    for feature in listed:
+        if isinstance(feature, DenseFeature):
+            raise ValueError(f"{model}: {argument} must be sparse features or sequences; got {feature!r}. {remedy}".rstrip())
+    fields_of(model, argument, listed, at_least)
+    return listed
+
+
 def arguments_of_mlp(model: str, argument: str, given: Any) -> dict[str, Any]:
     """The arguments of :class:`~torch_rechub.basic.layers.MLP` besides its input and output.
 
@@ -78,3 +100,17 @@ def arguments_of_mlp(model: str, argument: str, given: Any) -> dict[str, Any]:
         if name not in known:
             raise TypeError(f"{model}: {unknown_argument(argument, name, known)}")
     return dict(given)
+
+
+def hidden_layers(model: str, argument: str, given: Any) -> dict[str, Any]:
+    """The arguments of a network without an output layer, which has at least one hidden layer.
+
+    Raises:
+        TypeError: what :func:`arguments_of_mlp` raises.
+        ValueError: ``dims`` is missing or empty.
+    """
+    arguments = arguments_of_mlp(model, argument, given)
+    dims = arguments.get("dims")
+    if dims is None or (isinstance(dims, Sized) and not len(dims)):
+        raise ValueError(f"{model}: {argument} must have dims, the width of each hidden layer, at least one; got {given!r}.")
+    return arguments

@@ -69,6 +69,7 @@ class MLP(nn.Module):
             width = next_width
         if output_layer:
             layers.append(nn.Linear(width, 1))
+        self.output_dim = 1 if output_layer else width  #: number of outputs
         self.mlp = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """Click-through-rate models: features of a user, an item and a context -> the probability of a click."""
 
+from torch_rechub.models.ranking.dcn import DCN
+from torch_rechub.models.ranking.dcn_v2 import DCNv2
 from torch_rechub.models.ranking.deepfm import DeepFM
 from torch_rechub.models.ranking.finalmlp import FinalMLP
 from torch_rechub.models.ranking.gdcn import GDCN
+from torch_rechub.models.ranking.widedeep import WideDeep
 
-__all__ = ["GDCN", "DeepFM", "FinalMLP"]
+__all__ = ["DCN", "DCNv2", "DeepFM", "FinalMLP", "GDCN", "WideDeep"]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_rechub.arguments import named_arguments
-from torch_rechub.basic.features import EmbeddedFeature, Feature
+from torch_rechub.basic.features import Feature
 from torch_rechub.basic.layers import FM, LR, MLP, EmbeddingLayer
 from torch_rechub.basic.layers.fm import linear_and_pairs
-from torch_rechub.models.arguments import arguments_of_mlp, feature_list
+from torch_rechub.models.arguments import arguments_of_mlp, only_fields, pooled_features
 from torch_rechub.models.base import RankingModel
 from torch_rechub.types import Features, Scores
 
@@ -32,8 +32,8 @@ class DeepFM(RankingModel):
         features ``{name: (B,) or (B, L)}`` -> probabilities ``(B,)``; a batch ``(x, y)`` -> the loss, a scalar.
 
     Raises:
-        ValueError: when a sequence is kept whole (pooling "concat"), or ``fm_features`` is empty, holds a dense feature, or features of
-            different widths.
+        ValueError: when a sequence is kept whole (pooling "concat"), a list is empty, or ``fm_features`` holds a dense feature or
+            features of different widths.
 
     Example:
         >>> import torch
@@ -47,14 +47,11 @@ class DeepFM(RankingModel):
 
     def __init__(self, deep_features: Sequence[Feature], fm_features: Sequence[Feature], mlp_params: Mapping[str, Any]) -> None:
         super().__init__()
-        deep_features = feature_list("DeepFM", "deep_features", deep_features)
-        fm_features = feature_list("DeepFM", "fm_features", fm_features)
-        _check_features(deep_features, fm_features)
-        self.deep_features = list(deep_features)
-        self.fm_features = list(fm_features)
+        self.deep_features = pooled_features("DeepFM", "deep_features", deep_features)
+        self.fm_features = only_fields("DeepFM", "fm_features", fm_features, remedy="Move it to deep_features.")
         self.features = self.deep_features + self.fm_features
-        self.deep_dims = sum(feature.embed_dim for feature in deep_features)
-        self.fm_dims = sum(feature.embed_dim for feature in fm_features)
+        self.deep_dims = sum(feature.embed_dim for feature in self.deep_features)
+        self.fm_dims = sum(feature.embed_dim for feature in self.fm_features)
         self.linear = LR(self.fm_dims)
         self.fm = FM(reduce_sum=True)
         self.embedding = EmbeddingLayer(self.features)
@@ -65,17 +62,3 @@ class DeepFM(RankingModel):
         embedded = self.embedding.look_up(x, self.features)
         wide = linear_and_pairs(embedded.stacked(self.fm_features), self.linear, self.fm)
         return wide + embedded.through(self.mlp, self.deep_features).squeeze(1)
-
-
-def _check_features(deep: Sequence[Feature], fm: Sequence[Feature]) -> None:
-    if not fm:
-        raise ValueError("DeepFM: fm_features must hold at least one SparseFeature or SequenceFeature; got none.")
-    for feature in [*deep, *fm]:
-        if getattr(feature, "pooling", None) == "concat":
-            raise ValueError(f"DeepFM: sequences must be pooled by 'mean' or 'sum'; got pooling='concat' in {feature!r}.")
-    for feature in fm:
-        if not isinstance(feature, EmbeddedFeature):
-            raise ValueError(f"DeepFM: fm_features must be sparse features or sequences; got {feature!r}. Move it to deep_features.")
-    widths = {feature.name: feature.embed_dim for feature in fm}
-    if len(set(widths.values())) > 1:
-        raise ValueError(f"DeepFM: fm_features must have one embed_dim (the products of eq. 2 need it); got {widths}.")
