@@ -55,6 +55,13 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
         "u_list.0 v_list.0 c_list.0 gating.0.weight gating.1.weight bias.0",
     ),
     "GatedCrossNetwork": (lambda: layers.GatedCrossNetwork(6, 2), [(6,)], (6,), "w.0.weight w.1.weight b.0 b.1"),
+    "FactorizedInteraction": (lambda: layers.FactorizedInteraction(6, 4), [(6,)], (4,), "linear.weight linear.bias"),
+    "FactorizedBlock": (
+        lambda: layers.FactorizedBlock(6, [4], norm=None, activation="relu", residual="sum"),
+        [(6,)],
+        (4,),
+        "layers.0.linear.weight layers.0.linear.bias",
+    ),
     "BiLinearInteractionLayer": (
         lambda: layers.BiLinearInteractionLayer(4, 3),
         [(3, 4)],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import zoo
-from oracle import inputs_of, random_model
+from oracle import fields, inputs_of, random_model
 
-from torch_rechub.basic.features import SequenceFeature
+from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models import ranking
 
 
@@ -63,6 +63,71 @@ def test_gdcn_is_a_gated_cross_beside_or_below_a_network(structure):
     assert_rows(model, x, logit)
 
 
+def layer_norm(vector):
+    """Mean 0 and variance 1."""
+    centered = vector - vector.sum() / len(vector)
+    return centered / ((centered @ centered) / len(vector) + 1e-5).sqrt()
+
+
+@pytest.mark.parametrize("changes", [{}, {"model_type": "serial", "dims": [6, 4]}, {"emb_layernorm": False}, {"net_layernorm": False}])
+def test_masknet_multiplies_by_masks_of_the_embeddings(changes):
+    """MaskNet is eq. 5-9: masks of all embeddings, layer normalisation of each field and block, in parallel or one after the other."""
+    model, x = random_model("MaskNet", **changes)
+
+    def block(part, embedded, hidden):
+        first, _, second = part.mask
+        mask = second.weight @ torch.relu(first.weight @ embedded + first.bias) + second.bias
+        out = part.hidden[0].weight @ (mask * hidden)
+        if model.blocks[0].hidden[0].bias is None:
+            out = layer_norm(out) * part.hidden[1].weight + part.hidden[1].bias
+        else:
+            out = out + part.hidden[0].bias
+        return torch.relu(out)
+
+    def logit(row):
+        embedded = hidden = inputs_of(model.embedding, model.features, x, row)
+        if model.norm is not None:
+            vectors = fields(model.embedding, model.features, x, row)
+            normalised = [layer_norm(v) * w + b for v, w, b in zip(vectors, model.norm.weight, model.norm.bias, strict=True)]
+            hidden = torch.cat([*normalised, embedded[4 * len(vectors) :]])
+        if model.is_serial:
+            for part in model.blocks:
+                hidden = block(part, embedded, hidden)
+            return model.out(hidden)
+        return model.out(torch.cat([block(part, embedded, hidden) for part in model.blocks])[None])
+
+    assert_rows(model, x, logit)
+
+
+@pytest.mark.parametrize("changes", [{}, {"use_feature_gating": True}, {"block1_params": {"dims": [6], "residual": "sum"}}])
+def test_finalnet_is_a_linear_layer_with_a_product_of_its_outputs(changes):
+    """FinalNet's layers are a linear output and its product with another one, side by side or added; the gates are sums over fields."""
+    model, x = random_model("FinalNet", **changes)
+
+    def block(sequence, hidden):
+        part, out = sequence
+        for layer in part.layers:
+            if not hasattr(layer, "residual"):
+                hidden = layer(hidden[None])[0]  # batch norm, dropout
+                continue
+            both = [layer.linear.weight[i] @ hidden + layer.linear.bias[i] for i in range(len(layer.linear.bias))]
+            n = len(both) // 2
+            products = [both[i] * both[n + i] for i in range(n)]
+            added = [both[i] + products[i] for i in range(n)]
+            hidden = torch.stack([*both[:n], *products] if layer.residual == "concat" else added)
+        return out(hidden)
+
+    def logit(row):
+        inputs = first = inputs_of(model.embedding, model.features, x, row)
+        if model.gate is not None:
+            vectors, linear = fields(model.embedding, model.features, x, row), model.gate.linear
+            gates = [sum(linear.weight[i, j] * vectors[j] for j in range(len(vectors))) + linear.bias[i] for i in range(len(vectors))]
+            first = torch.cat([inputs, *(vector * gate for vector, gate in zip(vectors, gates, strict=True))])
+        return 0.5 * (block(model.block1, first) + block(model.block2, inputs))
+
+    assert_rows(model, x, logit)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -71,6 +136,9 @@ def test_gdcn_is_a_gated_cross_beside_or_below_a_network(structure):
         (lambda: ranking.FinalMLP([zoo.USER], {"dims": [4]}, {"dims": [6]}, num_heads=4), "divide the last width of mlp2_params, 6"),
         (lambda: ranking.FinalMLP([zoo.USER], {"dims": [4]}, {"dims": [4]}, num_heads=0), "num_heads must be an integer >= 1"),
         (lambda: ranking.GDCN([SequenceFeature("s", 5, 4, "concat")], {}), "GDCN: features: sequences must be pooled"),
+        (lambda: ranking.MaskNet([zoo.USER], {}, "serial"), "mlp_params must have the widths of the serial blocks"),
+        (lambda: ranking.MaskNet([zoo.USER, SparseFeature("wide", 5, 8)], {}), "MaskNet: embedded features in features must have one"),
+        (lambda: ranking.FinalNet([zoo.USER], {"dims": [3]}), "every width must be even; got 3"),
         (lambda: ranking.GDCN([zoo.USER], {}, model_structure="both"), "GDCN: model_structure must be 'parallel' or 'stacked'"),
     ],
 )

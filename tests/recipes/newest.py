@@ -8,7 +8,23 @@ FEATURES = [USER, ITEM, TAGS, AGE, TASTE]
 FEWER = [USER, ITEM, AGE]
 NETWORK = {"dims": [8], "dropout": 0.2}
 
+
+def branches(model_a, model_b, separate_tables=True, branch_loss=1.0):
+    """Two new models at each call, which are made by two functions."""
+    return ranking.Branches(model_a(), model_b(), separate_tables, branch_loss)
+
+
 RECIPES = {
+    "Branches": Recipe(
+        branches,
+        {"model_a": lambda: ranking.DeepFM(FEATURES, [USER, ITEM], NETWORK), "model_b": lambda: ranking.GDCN(FEWER, NETWORK)},
+        {
+            "model_a": lambda: ranking.GDCN(FEATURES, NETWORK),
+            "model_b": lambda: ranking.GDCN(FEWER, {"dims": [5]}),
+            "separate_tables": False,
+            "branch_loss": 0.0,
+        },
+    ),
     "FinalMLP": Recipe(
         ranking.FinalMLP,
         {"features": FEATURES, "mlp1_params": NETWORK, "mlp2_params": {"dims": [4]}, "fs1_context": [USER], "num_heads": 2},
@@ -27,5 +43,29 @@ RECIPES = {
         ranking.GDCN,
         {"features": FEATURES, "mlp_params": NETWORK},
         {"features": FEWER, "mlp_params": {"dims": [5]}, "n_cross_layers": 1, "model_structure": "stacked"},
+    ),
+    "FinalNet": Recipe(
+        ranking.FinalNet,
+        {"features": FEATURES, "block1_params": {"dims": [8], "dropout": 0.2}, "block2_params": {"dims": [6, 4]}},
+        {
+            "features": FEWER,
+            "block1_params": {"dims": [8], "residual": "sum"},
+            "block2_params": None,
+            "use_feature_gating": True,
+        },
+    ),
+    "MaskNet": Recipe(
+        ranking.MaskNet,
+        {"features": FEATURES, "mlp_params": NETWORK, "num_blocks": 2, "block_dim": 5},
+        {
+            "features": FEWER,
+            "mlp_params": {"dims": [5]},
+            "model_type": "serial",
+            "num_blocks": 1,
+            "block_dim": 4,
+            "reduction_ratio": 0.5,
+            "emb_layernorm": False,
+            "net_layernorm": False,
+        },
     ),
 }

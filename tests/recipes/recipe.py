@@ -17,14 +17,14 @@ class Recipe:
     """How to make a tiny model, and what else each of its arguments may be.
 
     Args:
-        kind: the class of the model.
+        kind: the class of the model, or a function that makes one.
         arguments: of the tiny model.
         others: argument -> another value, which must change the weights or the predictions; of every argument of the constructor.
         variants: name -> arguments of a model of another structure, which must keep the laws too (tests/models/test_zoo_slow.py).
         columns: ``(n, seed)`` -> the columns that the model reads, ``user``, ``item`` and ``age`` among them, which make the labels.
     """
 
-    kind: type[nn.Module]
+    kind: Callable[..., nn.Module]
     arguments: Mapping[str, Any]
     others: Mapping[str, Any]
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
+from torch import nn
+
 from torch_rechub.arguments import unknown_argument
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, Feature
 from torch_rechub.basic.layers import MLP
@@ -48,13 +50,13 @@ def pooled_features(model: str, argument: str, features: Any) -> list[Feature]:
     return listed
 
 
-def fields_of(model: str, argument: str, features: Sequence[Feature], at_least: int = 1) -> list[EmbeddedFeature]:
+def fields_of(model: str, argument: str, features: Sequence[Feature], at_least: int = 1) -> list[Feature]:
     """The embedded features of a list, which have one ``embed_dim``.
 
     Raises:
         ValueError: there are fewer than ``at_least``, or their widths differ.
     """
-    fields: list[EmbeddedFeature] = [feature for feature in features if isinstance(feature, EmbeddedFeature)]
+    fields: list[Feature] = [feature for feature in features if isinstance(feature, EmbeddedFeature)]
     if len(fields) < at_least:
         n_must = f"at least {at_least} SparseFeature or SequenceFeature"
         raise ValueError(f"{model}: {argument} must hold {n_must}; got {len(fields)} in {list(features)}.")
@@ -86,8 +88,8 @@ def only_fields(model: str, argument: str, features: Any, at_least: int = 1, rem
     return listed
 
 
-def arguments_of_mlp(model: str, argument: str, given: Any) -> dict[str, Any]:
-    """The arguments of :class:`~torch_rechub.basic.layers.MLP` besides its input and output.
+def arguments_of_mlp(model: str, argument: str, given: Any, network: type[nn.Module] = MLP) -> dict[str, Any]:
+    """The arguments of :class:`~torch_rechub.basic.layers.MLP`, or of another network, besides its input and output.
 
     Raises:
         TypeError: when it is no mapping, or naming a key that the network does not have.
@@ -95,7 +97,7 @@ def arguments_of_mlp(model: str, argument: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         example = f"{argument}={{'dims': [256, 128], 'dropout': 0.2}}"
         raise TypeError(f"{model}: {argument} must be a dict of the network's arguments, such as {example}; got {given!r}.")
-    known = [name for name in inspect.signature(MLP).parameters if name not in {"input_dim", "output_layer"}]
+    known = [name for name in inspect.signature(network).parameters if name not in {"input_dim", "output_layer"}]
     for name in given:
         if name not in known:
             raise TypeError(f"{model}: {unknown_argument(argument, name, known)}")

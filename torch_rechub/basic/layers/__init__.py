@@ -12,6 +12,7 @@ from torch_rechub.basic.layers.cross import CrossLayer, CrossNetMix, CrossNetV2,
 from torch_rechub.basic.layers.dense import Linear
 from torch_rechub.basic.layers.dropout import Dropout
 from torch_rechub.basic.layers.embedding import EmbeddingLayer
+from torch_rechub.basic.layers.factorized import FactorizedBlock, FactorizedInteraction
 from torch_rechub.basic.layers.feature_linear import FeatureLinear
 from torch_rechub.basic.layers.ffm import CEN, FFM
 from torch_rechub.basic.layers.fm import FM
@@ -48,6 +49,8 @@ __all__ = [
     "CrossNetV2",
     "CrossNetMix",
     "GatedCrossNetwork",
+    "FactorizedInteraction",
+    "FactorizedBlock",
     "BiLinearInteractionLayer",
     "SENETLayer",
     "InteractingLayer",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +13,19 @@ from torch import Tensor, nn
 __all__ = ["carry_logits", "logits_of", "prediction_loss", "takes_logits"]
 
 
-def carry_logits(prediction: Tensor, logits: Tensor) -> Tensor:
+#: A further loss of a model: ``(y, weight)`` -> the mean over the rows, weighted where rows are.
+AuxiliaryLoss: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def carry_logits(prediction: Tensor, logits: Tensor, auxiliary_loss: AuxiliaryLoss | None = None) -> Tensor:
     """``prediction`` with the attribute ``logits``, from which a loss is computed without the rounding of a probability.
 
     The attribute belongs to this tensor object: the result of any operation on it, as in an overridden ``forward`` or a forward hook, has
-    none, and an in-place change invalidates it (:func:`logits_of`).
+    none, and an in-place change invalidates it (:func:`logits_of`). The same holds for ``auxiliary_loss``, a further term of the loss that
+    :func:`prediction_loss` adds.
     """
     prediction.logits = logits  # type: ignore[attr-defined]
+    prediction.auxiliary_loss = auxiliary_loss  # type: ignore[attr-defined]
     prediction.logits_version = _version(prediction)  # type: ignore[attr-defined]
     return prediction
 
@@ -46,6 +53,8 @@ def prediction_loss(
 ) -> Tensor:
     """``sum over rows of weight * criterion(prediction, y) / total``: the mean, or one batch's part of a mean over several batches.
 
+    Where the prediction carries a further loss of its model (:func:`carry_logits`), it is added as its part of the same mean.
+
     ``nn.BCELoss`` without class weights and ``nn.BCEWithLogitsLoss`` are computed from the prediction's logits where it carries them
     (:func:`logits_of`); where it does not, ``BCELoss`` takes it as a probability and ``BCEWithLogitsLoss`` as a logit. Every other
     criterion gets the prediction itself. Half-precision predictions are widened to float32.
@@ -65,6 +74,16 @@ def prediction_loss(
         >>> prediction_loss(nn.MSELoss(), torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0]), torch.tensor([3.0, 1.0]))
         tensor(1.7500)
     """
+    loss = _criterion_loss(criterion, prediction, y, weight, total)
+    auxiliary_loss = None if logits_of(prediction) is None else getattr(prediction, "auxiliary_loss", None)
+    if auxiliary_loss is None:
+        return loss
+    size = len(y) if weight is None else weight.sum()
+    is_sum = getattr(criterion, "reduction", "mean") == "sum"
+    return loss + auxiliary_loss(y, weight) * size / (1 if is_sum else _divisor(size if total is None else total, loss))
+
+
+def _criterion_loss(criterion: Any, prediction: Tensor, y: Tensor, weight: Tensor | None, total: float | Tensor | None) -> Tensor:
     criterion, prediction = _from_logits(criterion, prediction)
     prediction = _like_labels(_widen(prediction), y)
     y = y.to(prediction.dtype)
