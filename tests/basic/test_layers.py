@@ -31,6 +31,10 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
     "PredictionLayer": (layers.PredictionLayer, [()], (), ""),
     "FM": (layers.FM, [(3, 4)], (1,), ""),
     "FFM": (lambda: layers.FFM(3), [(3, 3, 4)], (3, 1), ""),
+    "ANOVA": (lambda: layers.ANOVA(3), [(4, 5)], (3, 5), ""),
+    "FieldAwareProducts": (lambda: layers.FieldAwareProducts(3), [(3, 8)], (3,), ""),
+    "InnerProducts": (lambda: layers.InnerProducts(3), [(3, 4)], (3,), ""),
+    "WeightedPairs": (lambda: layers.WeightedPairs(3, 4, "matrix"), [(3, 4)], (1,), "weight"),
     "CEN": (
         lambda: layers.CEN(4, 3, 2),
         [(3, 4)],

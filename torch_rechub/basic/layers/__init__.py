@@ -5,6 +5,7 @@ Axis letters, here and in every shape comment of the library:
 B batch, F fields, D embedding, L length, T tasks, K experts, N negatives.
 """
 
+from torch_rechub.basic.layers.anova import ANOVA
 from torch_rechub.basic.layers.batch_norm import BatchNorm1d
 from torch_rechub.basic.layers.bilinear import BiLinearInteractionLayer
 from torch_rechub.basic.layers.cin import CIN
@@ -15,12 +16,14 @@ from torch_rechub.basic.layers.embedding import EmbeddingLayer
 from torch_rechub.basic.layers.factorized import FactorizedBlock, FactorizedInteraction
 from torch_rechub.basic.layers.feature_linear import FeatureLinear
 from torch_rechub.basic.layers.ffm import CEN, FFM
+from torch_rechub.basic.layers.field_aware import FieldAwareProducts
 from torch_rechub.basic.layers.fm import FM
 from torch_rechub.basic.layers.gated_cross import GatedCrossNetwork
 from torch_rechub.basic.layers.interacting import InteractingLayer
 from torch_rechub.basic.layers.linear import LR
 from torch_rechub.basic.layers.mask import InputMask
 from torch_rechub.basic.layers.mlp import MLP
+from torch_rechub.basic.layers.pairs import InnerProducts, WeightedPairs
 from torch_rechub.basic.layers.pooling import AveragePooling, ConcatPooling, SumPooling
 from torch_rechub.basic.layers.prediction import PredictionLayer
 from torch_rechub.basic.layers.senet import SENETLayer
@@ -44,6 +47,10 @@ __all__ = [
     "FFM",
     "CEN",
     "CIN",
+    "ANOVA",
+    "FieldAwareProducts",
+    "InnerProducts",
+    "WeightedPairs",
     "CrossLayer",
     "CrossNetwork",
     "CrossNetV2",

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import choice, named_arguments
 
 __all__ = ["CIN"]
 
 
 @named_arguments
 class CIN(nn.Module):
-    """Compressed interaction network: feature maps ``X^k_h = relu(sum_ij W^{k,h}_ij X^0_i * X^{k-1}_j)``, summed over D, then a Linear.
+    """Compressed interaction network: feature maps ``X^k_h = f(sum_ij W^{k,h}_ij X^0_i * X^{k-1}_j)``, summed over D, then a Linear.
 
-    Lian et al., *xDeepFM*, KDD 2018, eq. 6 and 8. Deviations, as in the existing package: each layer has a bias and a ReLU, and with
-    ``split_half`` one half of the maps of each layer goes to the output and the other half to the next layer.
+    Lian et al., *xDeepFM*, KDD 2018, eq. 6 and 8. Deviations, as in the existing package: each layer has a bias and by default a ReLU, and
+    with ``split_half`` one half of the maps of each layer goes to the output and the other half to the next layer.
 
     Args:
         input_dim: number of fields, F.
         cin_size: number of feature maps of each layer, at least one layer.
         split_half: as above; all sizes except the last must be even then.
+        activation: f, "relu"; None is the identity, which the paper found to be best (section 4.3).
 
     Shape:
         ``(B, F, D)`` -> ``(B, 1)``.
 
     Raises:
-        ValueError: ``cin_size`` is empty, or a size that must be halved is odd.
+        ValueError: ``cin_size`` is empty, a size that must be halved is odd, or ``activation`` is neither of the two.
 
     Example:
         >>> CIN(3, [4, 2])(torch.ones(2, 3, 5)).shape
         torch.Size([2, 1])
     """
 
-    def __init__(self, input_dim: int, cin_size: Sequence[int], split_half: bool = True) -> None:
+    def __init__(
+        self, input_dim: int, cin_size: Sequence[int], split_half: bool = True, *, activation: Literal["relu"] | None = "relu"
+    ) -> None:
         super().__init__()
+        choice("CIN: activation", activation, ["relu", None])
         odd = [size for size in cin_size[:-1] if split_half and size % 2]
         if not cin_size or odd:
             raise ValueError(
@@ -45,6 +50,7 @@ class CIN(nn.Module):
             )
         self.num_layers = len(cin_size)
         self.split_half = split_half
+        self.activation = activation
         hidden_sizes = [size // 2 if split_half else size for size in cin_size[:-1]]  # inputs of the next layer, as many go to the output
         pairs = [input_dim * size for size in [input_dim, *hidden_sizes]]
         self.conv_layers = nn.ModuleList([nn.Conv1d(n_pair, size, 1) for n_pair, size in zip(pairs, cin_size, strict=True)])
@@ -55,7 +61,8 @@ class CIN(nn.Module):
         maps, hidden = [], x
         for k, convolve in enumerate(self.conv_layers):
             products = (x.unsqueeze(2) * hidden.unsqueeze(1)).flatten(start_dim=1, end_dim=2)  # (B, F * number of hidden maps, D)
-            hidden = torch.relu(convolve(products))
+            hidden = convolve(products)
+            hidden = hidden if self.activation is None else torch.relu(hidden)
             out = hidden
             if self.split_half and k != self.num_layers - 1:
                 out, hidden = hidden.chunk(2, dim=1)

@@ -169,9 +169,10 @@ class EmbeddedByCalls:
         """As :meth:`Embedded.flat`."""
         return self._layer(self._x, features, squeeze_dim=True)
 
-    def through(self, module: nn.Module, features: Sequence[Feature]) -> Tensor:
+    def through(self, module: nn.Module, features: Sequence[Feature], further: Sequence[Tensor] = ()) -> Tensor:
         """As :meth:`Embedded.through`."""
-        return module(self.flat(features))
+        columns = [self.flat(features)] if features or not further else []
+        return module(torch.cat([*columns, *further], dim=1))
 
 
 def _table_key(feature: EmbeddedFeature) -> str:

@@ -162,24 +162,37 @@ class Embedded:
 
     def flat(self, features: Sequence[Feature]) -> Tensor:
         """All columns of ``features``, concatenated: ``(B, sum of embed_dim)``, embedded columns in order, then dense columns."""
-        ranges, dense_groups = self._plan.column_ranges(features)
-        parts, dtype = [part.flatten(1) for part in self._parts(ranges)], self._plan.dtype
-        for names in dense_groups:
-            column = self._x[names[0]] if len(names) == 1 else number_matrix(self._x, names, dtype)
-            parts.append(column.to(dtype) if column.dim() > 1 else column.to(dtype).unsqueeze(1))
-        if not parts:
-            raise ValueError("The list of features must not be empty.")
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return _side_by_side(self._columns(features))
 
-    def through(self, module: nn.Module, features: Sequence[Feature]) -> Tensor:
+    def through(self, module: nn.Module, features: Sequence[Feature], further: Sequence[Tensor] = ()) -> Tensor:
         """``module`` applied to all columns of ``features`` side by side, ``(B, sum of embed_dim)``: a network, a linear layer, a cross.
 
         Models hand their lookups to their first layers in this way, and not as a matrix of their own.
+
+        Args:
+            module: a layer of ``(B, n)``.
+            features: some of the features that were looked up; may be empty where ``further`` is not.
+            further: matrices ``(B, *)`` that follow the columns, such as products of embeddings.
         """
-        return module(self.flat(features))
+        return module(_side_by_side([*self._columns(features), *further]))
+
+    def _columns(self, features: Sequence[Feature]) -> list[Tensor]:
+        """The embedded columns, then the dense ones, as matrices ``(B, *)``."""
+        ranges, dense_groups = self._plan.column_ranges(features)
+        columns, dtype = [part.flatten(1) for part in self._parts(ranges)], self._plan.dtype
+        for names in dense_groups:
+            column = self._x[names[0]] if len(names) == 1 else number_matrix(self._x, names, dtype)
+            columns.append(column.to(dtype) if column.dim() > 1 else column.to(dtype).unsqueeze(1))
+        return columns
 
     def _parts(self, ranges: list[ColumnRange]) -> list[Tensor]:
         return [self._blocks[block][:, start:stop] for block, start, stop in ranges]
+
+
+def _side_by_side(parts: list[Tensor]) -> Tensor:
+    if not parts:
+        raise ValueError("The list of features must not be empty.")
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def _merge_columns(positions: list[tuple[int, int]]) -> list[ColumnRange]:
