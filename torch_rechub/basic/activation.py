@@ -61,7 +61,7 @@ class Dice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation to ``x``."""
-        rows = x.reshape(-1, x.shape[-1])  # (B, n)
+        rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])  # (B, n); an ONNX export does not know the width after a reshape
         use_batch = self.training and rows.shape[0] > 1
         if use_batch and self.running_mean is None:
             self._create_averages(rows)

@@ -38,6 +38,7 @@ from torch_rechub.engine.validation_times import ValidationTimes
 from torch_rechub.trainers.assigned_face import AssignedFace
 from torch_rechub.trainers.callback_face import CallbackFace
 from torch_rechub.trainers.evaluation_face import EvaluationFace
+from torch_rechub.trainers.export_face import ExportFace
 from torch_rechub.trainers.optimizer_face import OptimizerFace
 from torch_rechub.types import FilePath
 
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 @named_arguments
-class Trainer(CallbackFace, AssignedFace, EvaluationFace, OptimizerFace):
+class Trainer(CallbackFace, AssignedFace, EvaluationFace, ExportFace, OptimizerFace):
     """Trains a model. A subclass for a task defines its objective and its default metrics; everything else is the same for all tasks.
 
     A run is ``fit > epoch > batch``, with the fixed phases train, validate, decide, save. Whatever happens around them is a callback.
