@@ -31,9 +31,8 @@ class Dice(nn.Module):
 
     State: ``alpha`` ``(1,)`` is the only entry of ``state_dict()``, as in the existing package, so that each package loads the weights of
     the other with ``strict=True``. The averages ``running_mean`` and ``running_var`` ``(n,)`` are buffers. ``state_dict()`` carries a copy
-    of them in its metadata, which ``torch.save``, ``torch.load(weights_only=True)`` and ``copy.deepcopy`` keep.
-    Where there is no metadata (a
-    ``safetensors`` file), they are entries ``running_mean`` and ``running_var``, which are loaded as well. Weights with neither (of the
+    of them in its metadata, which ``torch.save``, ``torch.load(weights_only=True)`` and ``copy.deepcopy`` keep. Where there is no metadata
+    (a ``safetensors`` file), they are entries ``running_mean`` and ``running_var``, which are loaded as well. Weights with neither (of the
     existing package, or a ``state_dict`` copied to a plain dict) load with a warning, and the averages do not change.
 
     Args:

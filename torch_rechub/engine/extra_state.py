@@ -57,9 +57,8 @@ def plain_weights(model: nn.Module) -> dict[str, Any]:
     weights = plain_model(model).state_dict()
     if not any(COMPILED in name for name in weights):
         return weights
-    metadata = {
-        _plain_prefix(prefix): local for prefix, local in (metadata_of(weights) or {}).items()
-    }  # an inner module follows its wrapper
+    by_prefix = (metadata_of(weights) or {}).items()
+    metadata = {_plain_prefix(prefix): local for prefix, local in by_prefix}  # an inner module follows its wrapper
     return with_metadata(plain_names(weights.items()), metadata)
 
 
