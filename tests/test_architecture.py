@@ -15,15 +15,16 @@ FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "torch_rechub."))
 
 #: What each room may import besides itself.
-GROUND = {"types", "arguments", "optional_libraries", "torch_private", "storage", "kernels", "report"}
+GROUND = {"types", "arguments", "logs", "optional_libraries", "torch_private", "storage", "kernels", "report"}
 BELOW = {
     "types": set(),
     "arguments": {"types"},
+    "logs": set(),
     "optional_libraries": set(),
     "torch_private": set(),
-    "storage": {"types", "torch_private"},
+    "storage": {"types", "logs", "torch_private"},
     "kernels": {"types", "optional_libraries", "torch_private"},
-    "report": {"types", "arguments", "optional_libraries"},
+    "report": {"types", "arguments", "logs", "optional_libraries"},
     "basic": GROUND,
     "data": {*GROUND, "basic"},
     "optim": {*GROUND, "basic"},

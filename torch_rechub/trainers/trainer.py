@@ -35,6 +35,7 @@ from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
 from torch_rechub.engine.validation import Paused
 from torch_rechub.engine.validation_times import ValidationTimes
+from torch_rechub.logs import once_per_run
 from torch_rechub.trainers.assigned_face import AssignedFace
 from torch_rechub.trainers.callback_face import CallbackFace
 from torch_rechub.trainers.evaluation_face import EvaluationFace
@@ -193,7 +194,7 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, ExportFace, OptimizerF
         validate_accept(accept, resume)
         train = as_loader(train_dataloader)
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
-        with self.ranks.end_together(), shared_loaders(self.ranks, train, val):
+        with once_per_run(), self.ranks.end_together(), shared_loaders(self.ranks, train, val):
             self._fit(train, val, resume, accept)
         if self._run.requests.current.then is not None:
             raise self._run.requests.current.then
