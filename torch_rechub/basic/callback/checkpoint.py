@@ -88,6 +88,9 @@ class Checkpoint(Callback):
         """Whether the next run writes saves to resume from."""
         self.wanted = wanted
 
+    def check_settings(self, trainer: Training, validates: bool) -> None:
+        trainer.direction(self.monitor)
+
     def on_fit_begin(self, trainer: Training) -> None:
         self._reset()
         direction = trainer.direction(self.monitor)

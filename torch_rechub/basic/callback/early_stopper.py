@@ -194,14 +194,18 @@ class EarlyStopper(Callback):
             self.best_extra_weights = copy_weights(self._extra_weights)
         self.best_weights = copy_weights(weights, into=buffer)
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def check_settings(self, trainer: Training, validates: bool) -> None:
         if isinstance(self.monitor, WeightedMonitor):
             self.monitor.check(trainer)
-        else:
+            self.limits.check(self.mode)
+            return
+        self.limits.check(trainer.direction(self.monitor, self.given_mode))
+        if self.significance is not None:
+            self.significance.check(trainer, self.monitor)
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        if not isinstance(self.monitor, WeightedMonitor):
             self.mode = trainer.direction(self.monitor, self.given_mode)
-            if self.significance is not None:
-                self.significance.check(trainer, self.monitor)
-        self.limits.check(self.mode)
         self.reset()
         self._in_trainer = True
 

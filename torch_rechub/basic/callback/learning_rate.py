@@ -109,6 +109,18 @@ class LearningRate(Callback):
         """Create the scheduler for a new optimizer, unless the number of steps must be known first."""
         self.scheduler = None if self.needs_length() else self.make(optimizer, direction)
 
+    def check_settings(self, trainer: Training, validates: bool) -> None:
+        for part in self.parts.values():
+            part.check_settings(trainer, validates)
+        if self.parts:
+            return
+        direction = trainer.direction(self.monitor)
+        plateau = self.recipe.is_plateau or isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
+        if plateau and not validates:
+            raise ValueError("ReduceLROnPlateau needs a validation metric: give fit a validation loader, or use another scheduler.")
+        if plateau:
+            self.recipe.check_direction(self.scheduler, direction)
+
     def on_fit_begin(self, trainer: Training) -> None:
         self._begin(trainer, trainer.optimizer, self.scheduler)
 
@@ -124,8 +136,6 @@ class LearningRate(Callback):
         self.warm_up.begin(trainer.steps_per_epoch)
         direction = trainer.direction(self.monitor)
         plateau = self.recipe.is_plateau or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
-        if plateau and not trainer.validates:
-            raise ValueError("ReduceLROnPlateau needs a validation metric: give fit a validation loader, or use another scheduler.")
         if not _is_for(scheduler, optimizer) or (plateau and scheduler.mode != direction):  # an evaluate_fn was assigned
             self.scheduler = self.make(optimizer, direction, self._n_step(trainer))
         self.recipe.check_cycle(self.scheduler, self._n_step(trainer))
