@@ -105,6 +105,7 @@ def follow_labels(trainer: Any, labelled: Mapping[str, Labelled], ranks: Ranks) 
     Returns:
         Whether the metrics changed, which the log says.
     """
+    trainer.scoring.follow_predictions(getattr(trainer.objective, "predictions", "probability"))
     rows = next(iter(labelled.values()), None)
     if getattr(trainer.objective, "binary_labels", True) or trainer.overrides_evaluate or rows is None or rows.y is None:
         return False

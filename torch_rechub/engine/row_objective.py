@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,13 @@ class RowObjective(Objective):
     def binary_labels(self) -> bool:
         """Whether labels outside [0, 1] are an error: under a binary cross-entropy."""
         return isinstance(self.criterion, nn.BCELoss) or takes_logits(self.criterion) or self.criterion is F.binary_cross_entropy
+
+    @property
+    def predictions(self) -> Literal["probability", "logit", "any"]:
+        """What the model predicts, as far as its criterion and its class tell it."""
+        if takes_logits(self.criterion):
+            return "any" if getattr(plain_model(self.model), "predicts_probabilities", False) else "logit"
+        return "probability" if self.binary_labels else "any"
 
     def sizes(self, batch: Any) -> dict[str, Size]:
         """The number of rows, or the sum of their weights."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from torch_rechub.arguments import closest
-from torch_rechub.basic.metric import FunctionMetric, Metric, MetricSpec, auc_score, get_metric
+from torch_rechub.basic.metric import FunctionMetric, LogLoss, Metric, MetricSpec, auc_score, get_metric
 from torch_rechub.basic.metric.base import check_metric_name
 from torch_rechub.engine.scorer import RowScorer, Scorer
 
@@ -111,6 +111,15 @@ class Scoring:
         self.by_task[next(iter(self.by_task))] = others
         return not binary
 
+    def follow_predictions(self, kind: Literal["probability", "logit", "any"]) -> None:
+        """Let the log loss that is there by default read what the model predicts; as "probability" where it decides, but for logits."""
+        if self._defaults is None:
+            return
+        for metrics in (self._defaults, *self.by_task.values()):
+            for i, metric in enumerate(metrics):
+                if type(metric) is LogLoss and metric.predictions != kind:
+                    metrics[i] = LogLoss("probability" if kind == "any" and metric.name == self.monitor else kind)
+
     @property
     def monitor(self) -> str:
         """The name of the metric that decides."""
@@ -148,7 +157,7 @@ class Scoring:
         if metric.higher_is_better is None:
             raise ValueError(f"monitor={metric.name!r} has no direction: neither larger nor smaller is better. Monitor another metric.")
         of_metric: Direction = "max" if metric.higher_is_better else "min"
-        modes = [mode for mode in (given, self.mode if metric.name == self.monitor else None) if mode is not None]
+        modes: list[Direction] = [mode for mode in (given, self.mode if metric.name == self.monitor else None) if mode is not None]
         if isinstance(metric, FunctionMetric) and modes:
             if len(set(modes)) > 1:
                 raise ValueError(
