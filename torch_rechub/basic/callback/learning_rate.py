@@ -11,7 +11,7 @@ from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 from torch_rechub.basic.callback.training import Training
-from torch_rechub.storage import NATURAL, REAL, check_shape
+from torch_rechub.storage import NATURAL, REAL, UnexpectedContentError, check_like, check_shape
 
 __all__ = ["Interval", "LearningRate"]
 
@@ -228,6 +228,10 @@ class LearningRate(Callback):
             part.load_state_dict(state[name])
         if state and not self.parts:
             check_shape(state, {"scheduler": dict, "warmed": NATURAL, "targets": [REAL], "n_reduced": NATURAL})
+            of_torch = type(self.scheduler).__module__.startswith("torch.optim")
+            check_like(state["scheduler"], self.scheduler.state_dict(), "scheduler", lengths=of_torch)
+            if self._targets and len(state["targets"]) != len(self._targets):
+                raise UnexpectedContentError(f"'targets' must hold {len(self._targets)} rates; it holds {len(state['targets'])}")
             self.scheduler.load_state_dict(state["scheduler"])
             self._warmed, self._targets, self._n_reduced = state["warmed"], list(state["targets"]), state["n_reduced"]
 
