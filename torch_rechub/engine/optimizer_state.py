@@ -22,7 +22,6 @@ def _is_by_number(value: Any) -> bool:
 OPTIMIZER = {"state": Rule("a dict of dicts by number", _is_by_number), "param_groups": [dict]}
 #: Optimizers of torch each of whose tensors belongs to one parameter: it has its shape or is one number.
 BY_PARAMETER = ("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam")
-LAG = {"weight": Tensor, "last": Tensor, "missed": dict}
 
 
 def check_optimizer_state(optimizer: torch.optim.Optimizer, saved: Any) -> None:
@@ -63,7 +62,7 @@ def _check_entries(entries: Mapping[str, Any], parameter: Tensor, name: str, kno
     for key, value in entries.items():
         where = f"{name}.{key}"
         if key == "lag":
-            check_shape(value, LAG, where)
+            check_shape(value, dict, where)
         elif isinstance(value, Tensor):
             shapes = (parameter.shape, parameter.shape[:1], (*parameter.shape[:1], 1))
             if known and value.numel() != 1 and tuple(value.shape) not in shapes:
