@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-__all__ = ["check_keywords", "choice", "closest", "named_arguments", "positive_number", "unknown_argument", "whole_number"]
+__all__ = ["check_keywords", "choice", "closest", "named_arguments", "optional_name", "positive_number", "unknown_argument", "whole_number"]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
@@ -163,6 +163,16 @@ def whole_number(
     if isinstance(value, bool) or integer < least:
         raise ValueError(message)
     return integer
+
+
+def optional_name(name: str, value: Any) -> None:
+    """Refuse what is neither a text nor None.
+
+    Raises:
+        TypeError: naming the argument and what came.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a name or None; got {value!r}.")
 
 
 def positive_number(name: str, value: Any, instead: str = "") -> float:

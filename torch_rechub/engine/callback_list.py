@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -159,6 +160,21 @@ def _check_hooks(callback: Callback) -> None:
             meant = RENAMED.get(name) or next(iter(get_close_matches(name, HOOKS, n=1)), None)
             remedy = f"Did you mean {meant}?" if meant else f"Hooks are {', '.join(HOOKS)}."
             raise TypeError(f"{type(callback).__name__}.{name} is not a hook and would never be called. {remedy} Rename the method.")
+
+    for name in (*HOOKS, *STEPS_OF_THE_LOOP):
+        if overrides(callback, name):
+            _check_signature(callback, name)
+
+
+def _check_signature(callback: Callback, name: str) -> None:
+    """A hook is called with the trainer alone."""
+    try:
+        inspect.signature(getattr(callback, name)).bind(None)
+    except TypeError:
+        where = f"{type(callback).__name__}.{name}"
+        raise TypeError(f"{where} must take the trainer as its only argument: def {name}(self, trainer).") from None
+    except ValueError:  # a function without a signature
+        return
 
 
 def overrides(callback: Callback, hook: str) -> bool:

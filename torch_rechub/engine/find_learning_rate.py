@@ -60,6 +60,8 @@ def find_learning_rate(
         >>> 1e-4 <= finding.suggestion <= 1.0
         True
     """
+    if not hasattr(trainer, "trial_optimizer"):
+        raise TypeError(f"find_learning_rate: the first argument must be a trainer, the second a loader; got {type(trainer).__name__}.")
     if not (0 < low < high and math.isfinite(high)) or n_step < 10:
         raise ValueError(f"find_learning_rate: needs 0 < low < high and n_step >= 10; got low={low}, high={high}, n_step={n_step}.")
     if trainer.state.phase != "idle":

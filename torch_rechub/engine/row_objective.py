@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
@@ -112,8 +113,31 @@ class RowObjective(Objective):
         return prediction.float() if prediction.element_size() < 4 else prediction
 
     def check(self, loader: Loader, features: Sequence[Any]) -> None:
-        """Check features and labels of a loader."""
+        """Check the criterion and the signature of the model, then features and labels of a loader.
+
+        Raises:
+            TypeError: when the criterion takes several scores a row, or ``forward`` does not take the features alone.
+        """
+        self._check_parts()
         loader.check(features, self.binary_labels)
+
+    def _check_parts(self) -> None:
+        if isinstance(self.criterion, nn.CrossEntropyLoss | nn.NLLLoss | nn.MultiMarginLoss):
+            name = type(self.criterion).__name__
+            raise TypeError(f"{name} takes one score a class, and the model gives one number a row. Use nn.BCELoss() for two classes.")
+        if type(self).forward is not RowObjective.forward or type(self)._output is not RowObjective._output:
+            return
+        model = plain_model(self.model)
+        try:
+            signature = inspect.signature(model.forward)
+        except (TypeError, ValueError):  # a compiled function without a signature
+            return
+        try:
+            signature.bind(None)
+        except TypeError as error:
+            raise TypeError(
+                f"{type(model).__name__}.forward must take the features alone, forward(self, x), where x[name] is a column: {error}."
+            ) from None
 
     def settings(self) -> dict[str, Any]:
         """Whether the model returns an extra loss."""

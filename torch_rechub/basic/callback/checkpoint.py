@@ -9,7 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from torch_rechub.arguments import named_arguments, whole_number
+from torch_rechub.arguments import named_arguments, optional_name, whole_number
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
@@ -69,6 +69,7 @@ class Checkpoint(Callback):
         if every_minutes is not None and not (isinstance(every_minutes, Real) and every_minutes > 0):
             raise ValueError(f"Checkpoint: every_minutes must be > 0; got {every_minutes!r}.")
         self.every_minutes = every_minutes
+        optional_name("Checkpoint: monitor", monitor)
         self.monitor, self.keep_best, self.keep_last = monitor, _whole_number("keep_best", keep_best), _whole_number("keep_last", keep_last)
         self.safetensors = safetensors
         self.background = Background() if background else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from torch_rechub.arguments import named_arguments, whole_number
+from torch_rechub.arguments import named_arguments, optional_name, whole_number
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.early_stopping import (
     Decision,
@@ -106,6 +106,9 @@ class EarlyStopper(Callback):
         self.min_delta, self.baseline = min_delta, None if baseline is None else finite("baseline", baseline)
         self.start_from = whole_number("EarlyStopper: start_from", start_from, least=0, wrong_type=TypeError)
         self.limits = Limits(target, divergence)
+        optional_name("EarlyStopper: groups", groups)
+        if not isinstance(monitor, Mapping):
+            optional_name("EarlyStopper: monitor", monitor)
         self.monitor = WeightedMonitor(monitor) if isinstance(monitor, Mapping) else monitor
         self.significance = Significance(alpha, groups) if min_delta == "significant" else None
         self.needs_predictions, self.needs_columns = self.significance is not None, () if groups is None else (groups,)

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer, lr_scheduler
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, optional_name
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 from torch_rechub.basic.callback.training import Training
@@ -64,6 +64,7 @@ class LearningRate(Callback):
         interval = "validation" if interval == "check" else interval
         if interval is not None and interval not in get_args(Interval):
             raise ValueError(f"scheduler_interval must be one of {list(get_args(Interval))}; got {interval!r}.")
+        optional_name("LearningRate: monitor", monitor)
         self.parts: dict[str, LearningRate] = {}
         if isinstance(scheduler_fn, Mapping):
             rest: dict[str, Any] = {"interval": interval, "monitor": monitor, "warmup": warmup, "warmup_start": warmup_start}

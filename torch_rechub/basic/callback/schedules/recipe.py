@@ -30,7 +30,11 @@ class SchedulerRecipe:
 
     def __init__(self, fn: Any, params: Mapping[str, Any] | None = None) -> None:
         if fn is not None and not callable(fn):
-            raise TypeError(f"scheduler_fn must be a class or function that takes the optimizer; got {fn!r}.")
+            made = hasattr(fn, "step") and hasattr(fn, "state_dict")
+            kind = type(fn).__name__
+            remedy = f" Give its class, scheduler_fn={kind}, and scheduler_params={{...}}; or assign trainer.scheduler." if made else ""
+            given = f"an instance of {kind}" if made else repr(fn)
+            raise TypeError(f"scheduler_fn must be a class or function that takes the optimizer; got {given}.{remedy}")
         self.fn: Any = fn or _constant
         self.params = dict(params or {})
         self.is_plateau = self._is_a(lr_scheduler.ReduceLROnPlateau)
