@@ -19,7 +19,9 @@ from torch_rechub.engine.objective import Objective
 __all__ = ["compile_options", "refuse_lazy", "validate_arguments", "validate_loaders", "validate_parts"]
 
 
-def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any, loss_mode: Any) -> None:
+def validate_arguments(
+    model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any, loss_mode: Any, progress: Any
+) -> None:
     """The arguments that are numbers or modules.
 
     Raises:
@@ -37,6 +39,7 @@ def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any
     if precision not in {"fp32", "bf16"}:
         raise ValueError(f"precision must be 'fp32' or 'bf16' (autocast to bfloat16); got {precision!r}.")
     choice("loss_mode", loss_mode, [True, False])
+    choice("progress", progress, [True, False])
     if gpus is not None and not isinstance(gpus, Sequence):
         raise TypeError(f"gpus must be a list of device numbers, such as [0], or None; got {gpus!r}. device='cuda:0' says the same.")
     if gpus is not None and len(gpus) > 1:

@@ -13,7 +13,7 @@ from typing import Any
 from torch_rechub.storage import FolderLock, FolderMark, SaveFolder, expand, make_folder
 from torch_rechub.types import FilePath
 
-__all__ = ["find_save", "lock_folder", "validate_accept", "validate_resume"]
+__all__ = ["find_save", "lock_folder", "validate_resume"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +57,14 @@ def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLoc
                     place.rmdir()
 
 
-def validate_resume(resume: Any) -> None:
-    """What ``fit`` is given as ``resume``, before anything begins.
+def validate_resume(resume: Any, accept: Any = ()) -> None:
+    """What ``fit`` is given as ``resume`` and ``accept``, before anything begins.
 
     Raises:
-        ValueError: when it is neither None nor "auto" nor a folder.
+        ValueError: when ``resume`` is neither None nor "auto" nor a folder; when there is nothing to resume that may differ.
+        TypeError: when ``accept`` is no list of texts.
     """
+    _validate_accept(accept, resume)
     if resume is None or isinstance(resume, str | os.PathLike):
         return
     remedy = " fit takes two loaders; measure a third one by trainer.evaluate(loader)." if hasattr(resume, "__iter__") else ""
@@ -70,7 +72,7 @@ def validate_resume(resume: Any) -> None:
     raise ValueError(f"resume must be None, 'auto' or a folder; got {resume!r}.{remedy}")
 
 
-def validate_accept(accept: Any, resume: Any) -> None:
+def _validate_accept(accept: Any, resume: Any) -> None:
     """The names of settings that may differ from those of the saved run.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from torch_rechub.arguments import choice, named_arguments
+from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, GracefulStop, LearningRate, MetricLog, Progress, Report
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.schedules import Interval
@@ -30,7 +30,7 @@ from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_ar
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
 from torch_rechub.engine.preparation import check_inputs
-from torch_rechub.engine.resume import find_save, lock_folder, validate_accept, validate_resume
+from torch_rechub.engine.resume import find_save, lock_folder, validate_resume
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
 from torch_rechub.engine.validation import Paused
@@ -120,8 +120,7 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, ExportFace, OptimizerF
         compile: bool | Mapping[str, Any] = False,
         progress: bool = True,
     ) -> None:
-        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision, loss_mode)
-        choice("progress", progress, [True, False])
+        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision, loss_mode, progress)
         validate_parts(optimizer_fn, optimizer_params, scheduler_fn, scheduler_params, regularization_params, callbacks)
         self.ranks = join_ranks()
         self.device = resolve_device(self.ranks.device_for(device))
@@ -192,8 +191,7 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, ExportFace, OptimizerF
                 f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
                 "computes, or write a callback for what happens around it."
             )
-        validate_resume(resume)
-        validate_accept(accept, resume)
+        validate_resume(resume, accept)
         train = as_loader(train_dataloader)
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
         with once_per_run(), self.ranks.end_together(), shared_loaders(self.ranks, train, val):
