@@ -26,7 +26,7 @@ from torch_rechub.engine.distributed import join_ranks
 from torch_rechub.engine.early_checks import check_run
 from torch_rechub.engine.extra_state import check_extra_state
 from torch_rechub.engine.identity import identity_of
-from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
+from torch_rechub.engine.inputs import compile_options, refuse_lazy, refuse_own_epochs, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
 from torch_rechub.engine.preparation import check_inputs
@@ -186,11 +186,7 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, ExportFace, OptimizerF
             OSError: naming what blocks a file of the run, before the first step.
         """
         self._refuse_within_fit("fit was called")
-        if type(self).train_one_epoch is not Trainer.train_one_epoch:
-            raise TypeError(
-                f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
-                "computes, or write a callback for what happens around it."
-            )
+        refuse_own_epochs(type(self), Trainer)
         validate_resume(resume, accept)
         train = as_loader(train_dataloader)
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
