@@ -152,7 +152,7 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
 
 def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]) -> None:
     """Every parameter and buffer of the objective is there, with its shape, and its dtype unless another one was accepted; no other one."""
-    known = _tensors(run).keys() | absent_buffers(run.trainer.objective, saved["buffers"]).keys()
+    known = _tensors(run).keys() | absent_buffers(run.trainer.objective).keys()
     surplus = sorted((saved["parameters"].keys() | saved["buffers"].keys()) - known)
     if surplus:
         raise UnexpectedContentError(
@@ -171,7 +171,7 @@ def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]
 def _undone_on_failure(run: Any) -> Generator[None, None, None]:
     """Everything that :func:`load_state` changes is as before where it fails within."""
     objective, ranks_part = run.trainer.objective, rank_state(run)
-    frozen = frozen_names(objective)
+    frozen, absent = frozen_names(objective), absent_buffers(objective)
     weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in _tensors(run).items()}
     optimizer, extra = copy.deepcopy(run.optimizer.state_dict()), copy.deepcopy(extra_state(objective))
     loss = run.mean_loss.state_dict()
@@ -180,7 +180,7 @@ def _undone_on_failure(run: Any) -> Generator[None, None, None]:
         lambda: freeze_only(objective, frozen),
         lambda: load_extra_state(objective, extra),
         lambda: detach_tables(run.optimizer),
-        lambda: remove_buffers(objective, weights.keys()),
+        lambda: remove_buffers(absent),
         lambda: _copy_tensors(run, weights),
         lambda: run.optimizer.load_state_dict(optimizer),
         lambda: run.history.load([], None),
