@@ -1,5 +1,7 @@
 """The trainer writes its model as ONNX, as the existing package's does."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -113,11 +115,11 @@ def test_what_cannot_be_exported_is_one_error(tmp_path, arguments, kind, message
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize(("library", "words"), [("onnx", r"torch-rechub\[onnx\]"), ("onnxscript", "pip install onnxscript")])
-def test_a_missing_library_is_named(tmp_path, monkeypatch, library, words):
+@pytest.mark.parametrize("library", ["onnx", "onnxscript"])
+def test_a_missing_library_is_named(tmp_path, monkeypatch, library):
     """Without onnx, or onnxscript where it is needed, the error names what to install."""
-    monkeypatch.setattr(export_face.importlib.util, "find_spec", lambda name: None if name == library else True)
-    with pytest.raises(ImportError, match=rf"needs {library}: .*{words}"):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=f"needs {library}. Install it with: pip install {library}"):
         zoo.trainer().export_onnx(tmp_path / "model.onnx", onnx_export_kwargs={"dynamo": True})
 
 

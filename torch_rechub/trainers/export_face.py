@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import io
 import logging
 import warnings
@@ -17,6 +16,7 @@ from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import DenseFeature, EmbeddedFeature, SequenceFeature
 from torch_rechub.engine.extra_state import plain_model
 from torch_rechub.engine.objective import Objective
+from torch_rechub.optional_libraries import import_library
 from torch_rechub.storage import write_file
 from torch_rechub.storage.disk import make_folder
 from torch_rechub.storage.places import expand
@@ -93,10 +93,9 @@ def _check_options(options: Mapping[str, Any]) -> None:
     twice = sorted(options.keys() & GIVEN)
     if twice:
         raise ValueError(f"onnx_export_kwargs must not hold {', '.join(map(repr, twice))}: export_onnx gives these itself.")
-    if importlib.util.find_spec("onnx") is None:
-        raise ImportError("export_onnx needs onnx: pip install torch-rechub[onnx]")
-    if options.get("dynamo") and importlib.util.find_spec("onnxscript") is None:
-        raise ImportError('onnx_export_kwargs={"dynamo": True} needs onnxscript: pip install onnxscript. Without dynamo it is not needed.')
+    import_library("onnx", "export_onnx")
+    if options.get("dynamo"):
+        import_library("onnxscript", 'onnx_export_kwargs={"dynamo": True}', instead="Without dynamo it is not needed.")
 
 
 def _any_size(names: Sequence[str], sequences: Sequence[str], dynamo: bool) -> dict[str, Any]:
