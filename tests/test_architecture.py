@@ -310,3 +310,9 @@ def test_rooms_are_reachable_after_a_bare_import():
         "assert set(torch_rechub.__all__) == set(dir(torch_rechub))\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports test files by their names alone, so two of one name in different folders cannot be collected together."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
