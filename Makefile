@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OLDEST_READY := $(OLDEST)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, what is compiled.
-LONG := acceptance resume distributed testing trainers/test_compiled.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
+LONG := acceptance resume distributed testing trainers/test_compiled_training.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
 
 .PHONY: help demo test check docs oldest accuracy bench guard torture clean
 

@@ -15,15 +15,16 @@ FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "torch_rechub."))
 
 #: What each room may import besides itself.
-GROUND = {"types", "arguments", "optional_libraries", "torch_private", "storage", "kernels", "report"}
+GROUND = {"types", "arguments", "logs", "optional_libraries", "torch_private", "storage", "kernels", "report"}
 BELOW = {
     "types": set(),
     "arguments": {"types"},
+    "logs": set(),
     "optional_libraries": set(),
     "torch_private": set(),
-    "storage": {"types", "torch_private"},
+    "storage": {"types", "logs", "torch_private"},
     "kernels": {"types", "optional_libraries", "torch_private"},
-    "report": {"types", "arguments", "optional_libraries"},
+    "report": {"types", "arguments", "logs", "optional_libraries"},
     "basic": GROUND,
     "data": {*GROUND, "basic"},
     "optim": {*GROUND, "basic"},
@@ -310,3 +311,9 @@ def test_rooms_are_reachable_after_a_bare_import():
         "assert set(torch_rechub.__all__) == set(dir(torch_rechub))\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports test files by their names alone, so two of one name in different folders cannot be collected together."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-__all__ = ["check_keywords", "choice", "closest", "named_arguments", "positive_number", "unknown_argument", "whole_number"]
+__all__ = ["check_keywords", "choice", "closest", "named_arguments", "optional_name", "positive_number", "unknown_argument", "whole_number"]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
@@ -134,19 +134,45 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(map(repr, names[:-1])), repr(names[-1])]))
 
 
-def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """An integer of any numeric type, as Python's.
+def whole_number(
+    name: str, value: Any, least: int = 1, instead: str = "", *, kind: str = "an integer", wrong_type: type[Exception] = ValueError
+) -> int:
+    """An integer of any numeric type, as Python's; a bool is refused.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        least: the smallest that is allowed.
+        instead: the alternatives, a sentence for the end of the message.
+        kind: what the message calls it.
+        wrong_type: the error of what is no integer.
 
     Raises:
         ValueError: naming the argument, what must hold and what came.
+
+    Example:
+        >>> import numpy as np
+        >>> whole_number("n_epoch", np.int64(3))
+        3
     """
+    message = f"{name} must be {kind} >= {least}; got {value!r}.{instead}"
     try:
         integer = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be an integer >= {least}; got {value!r}.") from None
+        raise wrong_type(message) from None
     if isinstance(value, bool) or integer < least:
-        raise ValueError(f"{name} must be an integer >= {least}; got {value!r}.")
+        raise ValueError(message)
     return integer
+
+
+def optional_name(name: str, value: Any) -> None:
+    """Refuse what is neither a text nor None.
+
+    Raises:
+        TypeError: naming the argument and what came.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a name or None; got {value!r}.")
 
 
 def positive_number(name: str, value: Any, instead: str = "") -> float:

@@ -22,6 +22,7 @@ __all__ = [
     "default_store",
     "disable_compile",
     "embedding_backward",
+    "empty_buffers",
     "foreach_lerp_",
     "foreach_mul_",
     "foreach_norm",
@@ -189,6 +190,14 @@ def coalesced_in_place(tensor: Tensor) -> None:
     The public ``torch.sparse_coo_tensor(..., is_coalesced=True)`` makes a new tensor; a hook on ``.grad`` must change the one there.
     """
     cast(Any, tensor)._coalesced_(True)
+
+
+def empty_buffers(module: nn.Module) -> list[str]:
+    """The buffers of a module that are None, until a first batch for instance; ``named_buffers`` leaves them out.
+
+    ``nn.Module`` keeps its buffers in a private dict, and torch has no public way to ask for the empty ones.
+    """
+    return [name for name, buffer in module._buffers.items() if buffer is None]
 
 
 def with_parameters(state: Mapping[str, Any], module: nn.Module, **parameters: nn.Parameter) -> dict[str, Any]:

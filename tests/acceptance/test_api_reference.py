@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 #: Modules that hold no names for users: parts that the library uses itself, data files, and packages that only hold modules.
 INTERNAL = {
     "arguments",
+    "logs",
     "optional_libraries",
     "torch_private",
     "types",

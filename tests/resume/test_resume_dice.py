@@ -1,7 +1,5 @@
 """A model with Dice, whose running averages are no entries of its weights, is resumed bit for bit."""
 
-import copy
-
 import pytest
 import torch
 import zoo
@@ -10,8 +8,9 @@ from torch import nn
 
 from torch_rechub.basic.activation import Dice
 from torch_rechub.basic.callback import EMA, SWA, NonFiniteGuard
-from torch_rechub.engine.extra_state import create_buffers, remove_buffers
+from torch_rechub.engine.extra_state import absent_buffers, create_buffers, remove_buffers
 from torch_rechub.models.ranking import DeepFM
+from torch_rechub.trainers import find_learning_rate
 
 CASES = {"plain": list, "EMA": lambda: [EMA(0.5)], "SWA": lambda: [SWA(start_epoch=1)], "guard": lambda: [NonFiniteGuard("rollback")]}
 
@@ -48,9 +47,22 @@ def test_buffers_that_are_none_are_made_for_a_save_and_unmade():
     """A buffer that is None until a first batch gets a tensor from a save; what the module does not have stays away."""
     module = nn.Sequential(Dice(), nn.Linear(2, 2))
     saved = {"0.running_mean": torch.ones(3), "1.other": torch.ones(3), "2.running_mean": torch.ones(3)}
-    before = copy.deepcopy(dict(module.named_buffers()))
+    absent = absent_buffers(module)
     create_buffers(module, saved)
     assert [*dict(module.named_buffers())] == ["0.running_mean"]
-    remove_buffers(module, before.keys())
+    remove_buffers(absent)
     assert not dict(module.named_buffers())
     assert module[0](torch.randn(4, 3)).shape == (4, 3)
+
+
+def test_a_search_for_a_rate_leaves_no_averages_behind():
+    """After ``find_learning_rate`` a layer that learns its width from the first batch is as new, so the run is the same as without it."""
+    ends = []
+    for searches in (True, False):
+        trainer = zoo.trainer(dice_model(learns_width=True), n_epoch=1)
+        if searches:
+            find_learning_rate(trainer, zoo.loaders()[0], n_step=10)
+            assert trainer.model.mlp.mlp[2].running_mean is None
+        trainer.fit(*zoo.loaders())
+        ends.append({**dict(trainer.model.named_buffers()), **trainer.model.state_dict()})
+    assert zoo.same(*ends)

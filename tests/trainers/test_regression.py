@@ -98,3 +98,45 @@ def test_listed_metrics_do_not_step_aside():
         trainer_of(nn.MSELoss(), monitor="auc").fit(*ratings()[:2])
     with pytest.raises(ValueError, match="Labels must lie in"):
         trainer_of(nn.BCELoss()).fit(*ratings()[:2])
+
+
+class Scores(Rating):
+    """Scores without bounds."""
+
+    def forward(self, x):
+        return 9 * super().forward(x)
+
+
+def test_unbounded_scores_of_binary_labels_are_measured(caplog):
+    """Under MSELoss the default log loss of scores without bounds is NaN, one sentence says why, and AUC decides."""
+    torch.manual_seed(0)
+    trainer = CTRTrainer(Scores(), n_epoch=3, model_path=None, progress=False)
+    trainer.criterion = nn.MSELoss()
+    history = trainer.fit(*ratings(top=2)[:2])
+    assert np.isnan(history["logloss"]).all()
+    assert np.isfinite(history["auc"]).all()
+    assert caplog.text.count("logloss is not defined and becomes NaN: it is measured of probabilities") == 1
+
+
+def test_logits_of_the_users_module_are_measured_as_logits():
+    """Under BCEWithLogitsLoss the default log loss is that of the sigmoid of the predictions, in fit and by hand."""
+    torch.manual_seed(0)
+    trainer = CTRTrainer(Scores(), n_epoch=2, model_path=None, progress=False, metrics=None)
+    trainer.criterion = nn.BCEWithLogitsLoss()
+    train, val, test = ratings(top=2)
+    history = trainer.fit(train, val)
+    for loader, value in ((val, history.best["logloss"]), (test, trainer.measure(test)["logloss"])):
+        logits, y = torch.from_numpy(trainer.predict(loader)), loader.table.y
+        assert value == pytest.approx(float(nn.functional.binary_cross_entropy_with_logits(logits, y)), rel=1e-5)
+
+
+def test_a_log_loss_that_was_asked_for_takes_probabilities_only():
+    """A listed or monitored log loss of scores without bounds is an error, and so is BCELoss of them, which names the remedy."""
+    for options in ({"metrics": ["auc", "logloss"]}, {"monitor": "logloss"}):
+        trainer = CTRTrainer(Scores(), n_epoch=1, model_path=None, progress=False, **options)
+        trainer.criterion = nn.MSELoss()
+        with pytest.raises(ValueError, match=r"logloss: predictions and labels must lie in \[0, 1\]"):
+            trainer.fit(*ratings(top=2)[:2])
+    trainer = CTRTrainer(Scores(), n_epoch=1, model_path=None, progress=False)
+    with pytest.raises(ValueError, match=r"BCELoss needs predictions in \[0, 1\]; got .*trainer.criterion = nn.BCEWithLogitsLoss"):
+        trainer.fit(*ratings(top=2)[:2])

@@ -31,9 +31,8 @@ class Dice(nn.Module):
 
     State: ``alpha`` ``(1,)`` is the only entry of ``state_dict()``, as in the existing package, so that each package loads the weights of
     the other with ``strict=True``. The averages ``running_mean`` and ``running_var`` ``(n,)`` are buffers. ``state_dict()`` carries a copy
-    of them in its metadata, which ``torch.save``, ``torch.load(weights_only=True)`` and ``copy.deepcopy`` keep.
-    Where there is no metadata (a
-    ``safetensors`` file), they are entries ``running_mean`` and ``running_var``, which are loaded as well. Weights with neither (of the
+    of them in its metadata, which ``torch.save``, ``torch.load(weights_only=True)`` and ``copy.deepcopy`` keep. Where there is no metadata
+    (a ``safetensors`` file), they are entries ``running_mean`` and ``running_var``, which are loaded as well. Weights with neither (of the
     existing package, or a ``state_dict`` copied to a plain dict) load with a warning, and the averages do not change.
 
     Args:
@@ -61,7 +60,7 @@ class Dice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation to ``x``."""
-        rows = x.reshape(-1, x.shape[-1])  # (B, n)
+        rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])  # (B, n); an ONNX export does not know the width after a reshape
         use_batch = self.training and rows.shape[0] > 1
         if use_batch and self.running_mean is None:
             self._create_averages(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,11 @@ def as_loader(loader: Any, name: str = "training") -> Loader:
         given = f"a {type(loader).__name__} of {len(loader)}"
         raise TypeError(f"The {name} data must be one loader; got {given}. Unpack it: train_dl, val_dl, test_dl = loaders.")
     one_batch = isinstance(loader, list | tuple) and len(loader) == 2 and _is_features(loader[0]) and not _is_features(loader[1])
+    remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
     if one_batch or not hasattr(loader, "__iter__") or isinstance(loader, Mapping | Tensor | np.ndarray | Table) or is_frame(loader):
-        remedy = "DataGenerator(x, y).generate_dataloader(...) makes loaders of columns."
         raise TypeError(f"The {name} data must be a loader that yields (x, y); got {type(loader).__name__}. {remedy}")
+    if isinstance(loader, str | bytes | PathLike):
+        raise TypeError(f"The {name} data must be a loader that yields (x, y); got the text {loader!r}. Read the file first: {remedy}")
     return ForeignLoader(loader)
 
 

@@ -48,6 +48,11 @@ class DataGenerator:
         self.table = Table.from_columns(x, y, weight)
         self.length = len(self.table)
 
+    @property
+    def dataset(self) -> Table:
+        """The rows ``({name: value}, label)``, for a torch ``DataLoader``."""
+        return self.table
+
     def __repr__(self) -> str:
         return f"DataGenerator({self.table!r})"
 
@@ -144,6 +149,11 @@ class MatchDataGenerator:
 
     def __init__(self, x: object, y: object = ()) -> None:
         self.table = Table.from_columns(x, None if y is None or len(y) == 0 else y)  # type: ignore[arg-type]  # all types with rows have a length
+
+    @property
+    def dataset(self) -> Table:
+        """The training rows, for a torch ``DataLoader``."""
+        return self.table
 
     def __repr__(self) -> str:
         return f"MatchDataGenerator({self.table!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -102,6 +103,21 @@ class CallbackList(Sequence[Callback]):
         columns = dict.fromkeys(name for callback in needing for name in callback.needs_columns)
         return KeptRows(list(columns)) if needing else None
 
+    def check_settings(self, validates: bool) -> None:
+        """Let every callback refuse settings that do not fit the trainer: see :meth:`Callback.check_settings`.
+
+        Raises:
+            TypeError, ValueError: naming the callback.
+        """
+        for callback in self._called:
+            try:
+                callback.check_settings(self._trainer, validates)
+            except (TypeError, ValueError) as error:
+                name = type(callback).__name__
+                if name in str(error):
+                    raise
+                raise type(error)(f"{name}: {error}") from error.__cause__
+
     def check_predictions(self, predictions: Mapping[str, Any]) -> None:
         """Show the callbacks that need predictions what a validation will keep: see :meth:`Callback.check_predictions`."""
         for callback in self._called:
@@ -109,11 +125,11 @@ class CallbackList(Sequence[Callback]):
                 callback.check_predictions(predictions)
 
     def begin(self) -> None:
-        """Call ``on_fit_begin``. A callback whose ``on_fit_begin`` raised gets no further calls."""
+        """Call ``on_fit_begin``. A callback whose ``on_fit_begin`` raised gets no further calls; its error is not logged: it ends fit."""
         self._begun = []
         for callback in self._called:
             for listener in _listeners([callback], "on_fit_begin"):
-                self._call(listener)
+                self._call(listener, log=False)
             self._begun.append(callback)
 
     def call_all(self, hook: str) -> None:
@@ -129,11 +145,11 @@ class CallbackList(Sequence[Callback]):
         if first is not None:
             raise first
 
-    def _call(self, listener: Callable[[Any], None]) -> None:
+    def _call(self, listener: Callable[[Any], None], log: bool = True) -> None:
         try:
             listener(self._trainer)
         except Exception as error:
-            _add_note(error, listener)
+            _add_note(error, listener, log)
             raise
 
 
@@ -144,6 +160,21 @@ def _check_hooks(callback: Callback) -> None:
             meant = RENAMED.get(name) or next(iter(get_close_matches(name, HOOKS, n=1)), None)
             remedy = f"Did you mean {meant}?" if meant else f"Hooks are {', '.join(HOOKS)}."
             raise TypeError(f"{type(callback).__name__}.{name} is not a hook and would never be called. {remedy} Rename the method.")
+
+    for name in (*HOOKS, *STEPS_OF_THE_LOOP):
+        if overrides(callback, name):
+            _check_signature(callback, name)
+
+
+def _check_signature(callback: Callback, name: str) -> None:
+    """A hook is called with the trainer alone."""
+    try:
+        inspect.signature(getattr(callback, name)).bind(None)
+    except TypeError:
+        where = f"{type(callback).__name__}.{name}"
+        raise TypeError(f"{where} must take the trainer as its only argument: def {name}(self, trainer).") from None
+    except ValueError:  # a function without a signature
+        return
 
 
 def overrides(callback: Callback, hook: str) -> bool:
@@ -156,8 +187,9 @@ def _listeners(callbacks: Sequence[Callback], hook: str) -> list[Callable[[Any],
     return [getattr(callback, hook) for callback in callbacks if overrides(callback, hook)]
 
 
-def _add_note(error: BaseException, listener: Any) -> None:
+def _add_note(error: BaseException, listener: Any, log: bool) -> None:
     where = f"{type(listener.__self__).__name__}.{listener.__name__}"
-    logger.error("callback %s raised %s: %s", where, type(error).__name__, error)
+    if log:
+        logger.error("callback %s raised %s: %s", where, type(error).__name__, error)
     if hasattr(error, "add_note"):
         error.add_note(f"raised by the callback {where}")  # type: ignore[attr-defined]

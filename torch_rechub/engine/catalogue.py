@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_rechub.arguments import named_arguments
+from torch_rechub.basic.batch import row_count
 from torch_rechub.basic.metric.catalogue import CatalogueMetric, RankedUsers, get_catalogue_metric
 from torch_rechub.engine.catalogue_ranking import ScoreBlocks, dot_scores, pair_keys, rank_catalogue
 from torch_rechub.engine.distributed import SINGLE, Ranks
@@ -104,6 +105,25 @@ class CatalogueScorer:
 
     def __repr__(self) -> str:
         return f"CatalogueScorer({', '.join(metric.name for metric in self.metrics)})"
+
+    def check(self, batches: Iterable[Any]) -> None:
+        """Check the targets and seen rows of batches before the first step, without the model: they must lie in the catalogue.
+
+        The number of items is that of the rows of ``items``; where these are no tensors of rows it is not known before they are encoded.
+
+        Args:
+            batches: of users, as the loader yields them.
+
+        Raises:
+            ValueError: as :meth:`score` does.
+        """
+        n_item = row_count(self.items)
+        if n_item == 0:
+            raise ValueError("CatalogueScorer: the catalogue must hold at least one item; items yields none.")
+        for batch in batches:
+            relevant = _checked_rows("relevant", _targets(batch) if self.relevant is None else self.relevant(batch), None, n_item)
+            if self.seen is not None:
+                _checked_rows("seen", self.seen(batch), len(relevant), n_item)
 
     def score(
         self,
@@ -218,19 +238,30 @@ def _targets(batch: Any) -> Any:
 
 def _pairs(what: str, rows: Any, users: Tensor, items: Tensor) -> Tensor:
     """Catalogue rows of each user, once they are checked, as pairs of a user and a row: see :func:`pair_keys`."""
-    n_user, n_item = len(users), len(items)
-    if not isinstance(rows, Tensor) or rows.dtype not in {torch.int64, torch.int32} or rows.dim() not in {1, 2} or len(rows) != n_user:
+    return pair_keys(_checked_rows(what, rows, len(users), len(items)).to(items.device), len(items))
+
+
+def _checked_rows(what: str, rows: Any, n_user: int | None, n_item: int | None) -> Tensor:
+    """Catalogue rows of each user, ``(B, R)``, once they are checked as far as the numbers of users and items are known.
+
+    Raises:
+        ValueError: when they have another shape or dtype, or lie outside the catalogue.
+    """
+    is_rows = isinstance(rows, Tensor) and rows.dtype in {torch.int64, torch.int32} and rows.dim() in {1, 2}
+    if not is_rows or (n_user is not None and len(rows) != n_user):
         came = f"{tuple(rows.shape)} {rows.dtype}" if isinstance(rows, Tensor) else type(rows).__name__
-        raise ValueError(f"CatalogueScorer: {what} must be (B,) or (B, R) int64 catalogue rows of {n_user} users; got {came}.")
-    rows = rows.long().reshape(n_user, -1) if rows.numel() else rows.new_empty(n_user, 0, dtype=torch.int64)
-    outside = ((rows < -1) | (rows >= n_item)).nonzero()
+        users = "the batch's users" if n_user is None else f"{n_user} users"
+        raise ValueError(f"CatalogueScorer: {what} must be (B,) or (B, R) int64 catalogue rows of {users}; got {came}.")
+    rows = rows.long().reshape(len(rows), -1) if rows.numel() else rows.new_empty(len(rows), 0, dtype=torch.int64)
+    outside = ((rows < -1) | (rows >= (torch.iinfo(torch.int64).max if n_item is None else n_item))).nonzero()
     if len(outside):
         user, column = outside[0].tolist()
+        below = "0 or more" if n_item is None else f"< {n_item}, the number of items"
         raise ValueError(
-            f"CatalogueScorer: {what} rows must be < {n_item}, the number of items, or -1 for padding; got {int(rows[user, column])} "
+            f"CatalogueScorer: {what} rows must be {below}, or -1 for padding; got {int(rows[user, column])} "
             f"for user {user} of the batch. Encode items by their place in items."
         )
-    return pair_keys(rows.to(items.device), n_item)
+    return rows
 
 
 def _matched(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ def describe(trainer: Any) -> str:
 
 def summary(trainer: Any) -> str:
     """A trainer in one line: its model, its optimizer, what decides, and how far its latest run came."""
-    monitored = f"monitor={trainer.monitor!r} ({trainer.scoring.expected_direction()})"
+    monitored = f"monitor={trainer.monitor!r} ({trainer.expected_direction()})"
     optimizer = f"{type(trainer.optimizer).__name__} lr={_rates(trainer)}"
     epochs = f"{trainer.state.epoch} of {trainer.n_epoch} epochs trained"
     return f"{type(trainer).__name__}({_model(trainer)}, {optimizer}, {monitored}, device={str(trainer.device)!r}, {epochs})"
@@ -49,7 +49,7 @@ def _head(trainer: Any) -> Iterator[str]:
         "optimizer": f"{type(trainer.optimizer).__module__}.{type(trainer.optimizer).__name__}, learning rate {_rates(trainer)}",
         "schedule": _schedule(trainer),
         "metrics": ", ".join(metric.name for metric in trainer.scoring.metrics),
-        "monitor": f"{trainer.monitor}, best is its {trainer.scoring.expected_direction()}imum",
+        "monitor": f"{trainer.monitor}, best is its {trainer.expected_direction()}imum",
         "validations": f"{_often(trainer.validation_times.val_every)}, where there is validation data",
         "accumulate": f"{trainer.accumulate} {'batches make' if trainer.accumulate > 1 else 'batch makes'} one optimizer step",
         "clip_norm": "none" if trainer.clip_norm is None else f"{trainer.clip_norm:g}",

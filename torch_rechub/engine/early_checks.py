@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from torch_rechub.arguments import closest
+from torch_rechub.basic.batch import column_names
 from torch_rechub.basic.metric.kept_rows import KeptRows
 from torch_rechub.data.protocol import Loader
 from torch_rechub.data.unchanged import unchanged
@@ -20,7 +22,7 @@ from torch_rechub.engine.distributed import Ranks
 from torch_rechub.engine.inputs import features_of
 from torch_rechub.engine.objective import Labelled, Objective
 from torch_rechub.engine.run import Run
-from torch_rechub.engine.scorer import RowScorer
+from torch_rechub.engine.scorer import RowScorer, check_task
 from torch_rechub.engine.trial import try_metric
 from torch_rechub.storage import split_tree
 
@@ -88,6 +90,10 @@ def check_validation(trainer: Any, val: Loader | None) -> None:
             metrics = {} if trainer.overrides_evaluate else scorer.by_task
             n_row = val.n_row() if labelled and hasattr(val, "n_row") else None  # type: ignore[attr-defined]
             _check_metrics(metrics, kept, labelled, n_row, trainer.ranks.is_first)
+            if batch is not None and not labelled and trainer.ranks.is_first:
+                _warn_of_columns(metrics, kept, batch, type(objective).__name__)
+        elif batch is not None and hasattr(scorer, "check"):
+            _check_by_scorer(scorer, val, batch)
     except (TypeError, ValueError) as error:
         raise type(error)(f"In the validation data: {error}") from error.__cause__
     if kept is not None and labelled:
@@ -105,6 +111,7 @@ def follow_labels(trainer: Any, labelled: Mapping[str, Labelled], ranks: Ranks) 
     Returns:
         Whether the metrics changed, which the log says.
     """
+    trainer.scoring.follow_predictions(getattr(trainer.objective, "predictions", "probability"))
     rows = next(iter(labelled.values()), None)
     if getattr(trainer.objective, "binary_labels", True) or trainer.overrides_evaluate or rows is None or rows.y is None:
         return False
@@ -156,9 +163,32 @@ def _sample(loader: Loader) -> Any:
         return next(iter(loader.in_order()), None)
 
 
+def _check_by_scorer(scorer: Any, val: Loader, batch: Any) -> None:
+    """Show a scorer all batches of our own loaders, and the first one of any other; what it holds and the random states do not change."""
+    with unchanged(scorer, val):
+        scorer.check(val.in_order() if getattr(val, "checks_all_rows", False) else [batch])
+
+
+def _warn_of_columns(metrics: Any, kept: KeptRows | None, batch: Any, objective: str) -> None:
+    """Say which columns that metrics and callbacks read are in no part of the batch, where only ``judge`` knows what it gives."""
+    names = column_names(batch)
+    reading = [(metric.name, column) for of_task in metrics.values() for metric in of_task for column in getattr(metric, "columns", ())]
+    reading += [("a callback", column) for column in (kept.columns if kept is not None else ())]
+    for reader, column in reading if names else ():
+        if column not in names:
+            close = closest(column, sorted(names))
+            message = (
+                "%s reads the column %r, which is in no part of the first batch of the validation data.%s If %s.judge does not give it, "
+                "the first validation ends the run"
+            )
+            logger.warning(message, reader, column, f" Did you mean {close[0]!r}?" if close else "", objective)
+
+
 def _check_metrics(metrics: Any, kept: KeptRows | None, labelled: dict[str, Labelled], n_row: int | None, is_first: bool) -> None:
     """Check columns and labels of each metric, then compute it from made-up predictions."""
     for i, (task, of_task) in enumerate(metrics.items() or [(None, ())]):
+        if task is not None and labelled:
+            check_task(task, labelled)
         rows = next(iter(labelled.values()), None) if task is None else labelled.get(task)
         rows = None if rows is None or rows.y is None or not len(rows.y) else rows
         for metric in of_task:

@@ -13,6 +13,7 @@ from torch import nn
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric import AUC
 from torch_rechub.data import Loader, as_loader
+from torch_rechub.engine.gradients import differentiate
 from torch_rechub.engine.mean_loss import MeanLoss
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.row_objective import RowObjective
@@ -33,6 +34,7 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> float:
     Raises:
         ValueError: when there are no rows or no labels.
     """
+    _check_model("evaluate", model)
     metric, objective = AUC(), _row_objective(model)
     with evaluating(model):
         return RowScorer([metric]).score(objective, as_loader(loader).in_order(), _device_of(model))[metric.name]
@@ -45,6 +47,7 @@ def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.op
     Raises:
         ValueError: when there are no rows or no labels.
     """
+    _check_model("train_one_epoch", model)
     model.train()
     device, objective = _device_of(model), _row_objective(model)
     mean, n_batch = MeanLoss(device), 0
@@ -52,7 +55,7 @@ def train_one_epoch(model: nn.Module, loader: Iterable[Any], optimizer: torch.op
         totals = {**objective.sizes(batch), "batches": 1}
         optimizer.zero_grad()
         loss = objective(objective.to_device(batch, device), totals)
-        loss.value.backward()
+        differentiate(loss.value)
         optimizer.step()
         mean.add(loss.value.detach(), {"loss": loss.value.detach()}, totals, objective.n_row(batch))
         n_batch += 1
@@ -82,6 +85,11 @@ def evaluating(model: nn.Module) -> Generator[None, None, None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _check_model(function: str, model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{function}: the first argument must be the model, a torch.nn.Module; got {type(model).__name__}.")
 
 
 def _row_objective(model: nn.Module) -> RowObjective:

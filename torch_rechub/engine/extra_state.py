@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torch_rechub.storage.tree import split_tree
-from torch_rechub.torch_private import metadata_of, with_metadata
+from torch_rechub.torch_private import empty_buffers, metadata_of, with_metadata
 
 __all__ = [
     "absent_buffers",
@@ -57,9 +57,8 @@ def plain_weights(model: nn.Module) -> dict[str, Any]:
     weights = plain_model(model).state_dict()
     if not any(COMPILED in name for name in weights):
         return weights
-    metadata = {
-        _plain_prefix(prefix): local for prefix, local in (metadata_of(weights) or {}).items()
-    }  # an inner module follows its wrapper
+    by_prefix = (metadata_of(weights) or {}).items()
+    metadata = {_plain_prefix(prefix): local for prefix, local in by_prefix}  # an inner module follows its wrapper
     return with_metadata(plain_names(weights.items()), metadata)
 
 
@@ -80,30 +79,24 @@ def _plain_prefix(prefix: str) -> str:
     return f"{prefix}.".replace(COMPILED, "").removesuffix(".")
 
 
-def absent_buffers(module: nn.Module, names: Iterable[str]) -> dict[str, tuple[nn.Module, str]]:
-    """Those of ``names``, plain names of buffers, that are None until a first batch: the module and the attribute of each."""
-    modules, present = plain_modules(module), plain_names(module.named_buffers())
-    absent: dict[str, tuple[nn.Module, str]] = {}
-    for name in names:
-        prefix, _, attribute = name.rpartition(".")
-        if name not in present and prefix in modules and getattr(modules[prefix], attribute, "") is None:
-            absent[name] = modules[prefix], attribute
-    return absent
+def absent_buffers(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """The buffers that are None, until a first batch for instance, by plain name: the module and the attribute of each."""
+    modules = plain_modules(module).items()
+    return {f"{name}.{buffer}" if name else buffer: (part, buffer) for name, part in modules for buffer in empty_buffers(part)}
 
 
 def create_buffers(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Give a tensor to each buffer that is None until a first batch and that a save, by plain names, holds."""
-    for name, (owner, attribute) in absent_buffers(module, saved).items():
-        device = next((each.device for each in owner.parameters()), None)
-        setattr(owner, attribute, torch.empty_like(saved[name], device=device))
+    """Give a tensor to each buffer that is None and that a save, by plain names, holds."""
+    for name, (owner, attribute) in absent_buffers(module).items():
+        if name in saved:
+            device = next((each.device for each in owner.parameters()), None)
+            setattr(owner, attribute, torch.empty_like(saved[name], device=device))
 
 
-def remove_buffers(module: nn.Module, keep: Collection[str]) -> None:
-    """Set the buffers that are not in ``keep``, by plain names, back to None."""
-    modules = plain_modules(module)
-    for name in plain_names(module.named_buffers()).keys() - keep:
-        prefix, _, last = name.rpartition(".")
-        setattr(modules[prefix], last, None)
+def remove_buffers(absent: Mapping[str, tuple[nn.Module, str]]) -> None:
+    """Set buffers back to None: those that :func:`absent_buffers` gave before."""
+    for owner, attribute in absent.values():
+        setattr(owner, attribute, None)
 
 
 def extra_state(module: nn.Module) -> dict[str, Any]:

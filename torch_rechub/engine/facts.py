@@ -15,7 +15,7 @@ from torch_rechub.engine.extra_state import n_known, plain_model
 from torch_rechub.engine.inputs import features_of
 from torch_rechub.kernels import kernels_for
 from torch_rechub.report import Ending, environment, report_page
-from torch_rechub.storage import expand, make_folder, write_text
+from torch_rechub.storage import expand, make_folder, refuse_obstacle, write_text
 from torch_rechub.types import FilePath
 
 __all__ = ["ending_of", "settings_of", "write_report"]
@@ -35,6 +35,7 @@ def write_report(trainer: Any, path: FilePath, test: Iterable[Any] | None = None
         "Environment": _environment(trainer.device),
     }
     target = expand(path)
+    refuse_obstacle(target)
     make_folder(target.parent, "path")
     write_text(target, report_page(trainer.history, title, ending_of(trainer), sections))
     return target

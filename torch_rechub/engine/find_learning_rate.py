@@ -13,7 +13,7 @@ import numpy as np
 from torch_rechub.arguments import named_arguments
 from torch_rechub.data import Loader, as_loader
 from torch_rechub.data.random_state import get_random_state, set_random_state
-from torch_rechub.engine.extra_state import extra_state, load_extra_state
+from torch_rechub.engine.extra_state import absent_buffers, extra_state, load_extra_state, remove_buffers
 from torch_rechub.engine.groups import batch_groups
 from torch_rechub.engine.inputs import refuse_lazy
 from torch_rechub.engine.learning_rate_finding import LearningRateFinding
@@ -60,6 +60,8 @@ def find_learning_rate(
         >>> 1e-4 <= finding.suggestion <= 1.0
         True
     """
+    if not hasattr(trainer, "trial_optimizer"):
+        raise TypeError(f"find_learning_rate: the first argument must be a trainer, the second a loader; got {type(trainer).__name__}.")
     if not (0 < low < high and math.isfinite(high)) or n_step < 10:
         raise ValueError(f"find_learning_rate: needs 0 < low < high and n_step >= 10; got low={low}, high={high}, n_step={n_step}.")
     if trainer.state.phase != "idle":
@@ -109,7 +111,7 @@ def _restored(trainer: Any, loader: Loader) -> Generator[Any, None, None]:
     tensors = {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
     before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     gradients = {name: parameter.grad for name, parameter in objective.named_parameters()}
-    states = copy.deepcopy(extra_state(objective))
+    states, absent = copy.deepcopy(extra_state(objective)), absent_buffers(objective)
     modes = [(module, module.training) for module in objective.modules()]
     optimizer = trainer.trial_optimizer()
     try:
@@ -122,6 +124,7 @@ def _restored(trainer: Any, loader: Loader) -> Generator[Any, None, None]:
         for name, parameter in objective.named_parameters():
             parameter.grad = gradients.get(name)
         load_extra_state(objective, states)
+        remove_buffers(absent)
         for module, training in modes:
             module.training = training
         loader.load_state_dict(position)

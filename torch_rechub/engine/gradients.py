@@ -52,7 +52,7 @@ class Gradients:
             parts = dict(loss.terms) if loss.penalty is None else {**loss.terms, PENALTY: loss.penalty}
             for term, value in parts.items():
                 self._add_term(term, value)
-        loss.value.backward()
+        differentiate(loss.value)
 
     def _add_term(self, term: str, value: Tensor) -> None:
         named = self._trained()
@@ -124,3 +124,17 @@ def _aligned(parts: Mapping[str, Tensor], parameter: Tensor, terms: Iterable[str
 
 def _sparse(rows: Tensor, values: Tensor, like: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(rows[None], values, like.shape, is_coalesced=True, check_invariants=False)
+
+
+def differentiate(loss: Tensor) -> None:
+    """Add the gradient of a loss to the gradients of the weights.
+
+    Raises:
+        ValueError: when it depends on no weight.
+    """
+    if not loss.requires_grad:
+        raise ValueError(
+            "The loss depends on no weight that is trained: the predictions carry no gradient. Leave detach(), no_grad() and .data out of "
+            "the model's forward and of the criterion."
+        )
+    loss.backward()

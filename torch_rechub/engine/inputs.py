@@ -16,10 +16,12 @@ from torch_rechub.data.protocol import Loader
 from torch_rechub.engine.extra_state import plain_model
 from torch_rechub.engine.objective import Objective
 
-__all__ = ["compile_options", "refuse_lazy", "validate_arguments", "validate_loaders", "validate_parts"]
+__all__ = ["compile_options", "refuse_lazy", "refuse_own_epochs", "validate_arguments", "validate_loaders", "validate_parts"]
 
 
-def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any, loss_mode: Any) -> None:
+def validate_arguments(
+    model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any, gpus: Any, precision: Any, loss_mode: Any, progress: Any
+) -> None:
     """The arguments that are numbers or modules.
 
     Raises:
@@ -37,6 +39,7 @@ def validate_arguments(model: Any, n_epoch: Any, accumulate: Any, clip_norm: Any
     if precision not in {"fp32", "bf16"}:
         raise ValueError(f"precision must be 'fp32' or 'bf16' (autocast to bfloat16); got {precision!r}.")
     choice("loss_mode", loss_mode, [True, False])
+    choice("progress", progress, [True, False])
     if gpus is not None and not isinstance(gpus, Sequence):
         raise TypeError(f"gpus must be a list of device numbers, such as [0], or None; got {gpus!r}. device='cuda:0' says the same.")
     if gpus is not None and len(gpus) > 1:
@@ -65,6 +68,19 @@ def refuse_lazy(objective: nn.Module, what: str) -> None:
     lazy = [name for name, tensor in (*objective.named_parameters(), *objective.named_buffers()) if is_lazy(tensor)]
     if lazy:
         raise ValueError(f"{what} needs the shape of {lazy[0]}, a lazy parameter. Call the model once with the features of a batch before.")
+
+
+def refuse_own_epochs(kind: type, base: type) -> None:
+    """Refuse a trainer with a ``train_one_epoch`` of its own, which ``fit`` would not call.
+
+    Raises:
+        TypeError: naming the class and the remedy.
+    """
+    if kind.train_one_epoch is not base.train_one_epoch:  # type: ignore[attr-defined]
+        raise TypeError(
+            f"{kind.__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
+            "computes, or write a callback for what happens around it."
+        )
 
 
 def validate_parts(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_rechub.arguments import named_arguments
-from torch_rechub.basic.batch import move_to
+from torch_rechub.basic.batch import check_features, move_to
 from torch_rechub.basic.loss_func import RegularizationLoss
 from torch_rechub.data.protocol import Loader
 
@@ -135,9 +135,19 @@ class Objective(nn.Module):
     def check_batch(self, batch: Any, features: Sequence[Any]) -> None:
         """Check the first batch of validation data before the first step.
 
+        By default, where the batch is a mapping of columns or begins with one, the columns of those of the model's features that are
+        there: a validation of users alone needs no columns of items.
+
+        Args:
+            batch: as the loader yields it.
+            features: what the model reads, where that is known.
+
         Raises:
             TypeError, ValueError: naming what must hold, the row and the remedy.
         """
+        x: Any = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        if isinstance(x, Mapping):
+            check_features(x, tuple(feature for feature in features if feature.name in x))
 
     def predict(self, batch: Any) -> Tensor:
         """The predictions of a batch, one entry a row."""

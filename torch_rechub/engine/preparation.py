@@ -20,6 +20,7 @@ def check_inputs(trainer: Any, train: Loader, val: Loader | None) -> None:
     """
     validate_loaders(trainer.objective, train, val)
     check_validation(trainer, val)
+    trainer.callbacks.check_settings(validates=val is not None)
     warn_of_busy_cores(trainer.device)
     if trainer.validation_times.needs_length and train.n_batch is None:
         every = trainer.validation_times.val_every

@@ -13,7 +13,7 @@ from typing import Any
 from torch_rechub.storage import FolderLock, FolderMark, SaveFolder, expand, make_folder
 from torch_rechub.types import FilePath
 
-__all__ = ["find_save", "lock_folder", "validate_accept"]
+__all__ = ["find_save", "lock_folder", "validate_resume"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,22 @@ def lock_folder(model_path: FilePath | None, saves: bool) -> Generator[FolderLoc
                     place.rmdir()
 
 
-def validate_accept(accept: Any, resume: Any) -> None:
+def validate_resume(resume: Any, accept: Any = ()) -> None:
+    """What ``fit`` is given as ``resume`` and ``accept``, before anything begins.
+
+    Raises:
+        ValueError: when ``resume`` is neither None nor "auto" nor a folder; when there is nothing to resume that may differ.
+        TypeError: when ``accept`` is no list of texts.
+    """
+    _validate_accept(accept, resume)
+    if resume is None or isinstance(resume, str | os.PathLike):
+        return
+    remedy = " fit takes two loaders; measure a third one by trainer.evaluate(loader)." if hasattr(resume, "__iter__") else ""
+    remedy = " resume='auto' resumes where there is a save." if resume is True else remedy
+    raise ValueError(f"resume must be None, 'auto' or a folder; got {resume!r}.{remedy}")
+
+
+def _validate_accept(accept: Any, resume: Any) -> None:
     """The names of settings that may differ from those of the saved run.
 
     Raises:
@@ -88,10 +103,16 @@ def find_save(resume: Any, model_path: FilePath | None, use: Callable[[Any], Non
         if model_path is None:
             raise ValueError("resume='auto' looks for a save under model_path, and model_path is None. Give the trainer a folder.")
         return SaveFolder(Path(model_path) / "resume").newest(use)
-    if not isinstance(resume, str | os.PathLike):
-        raise ValueError(f"resume must be None, 'auto' or a folder; got {resume!r}.")
+    validate_resume(resume)
     given = expand(resume)
     for folder in (given, given / "resume"):
         if SaveFolder(folder).names():
             return SaveFolder(folder).newest(use)
+    if str(resume).lower() == "auto":
+        raise FileNotFoundError(f"resume={str(resume)!r} names a folder, and there is no save in it. Did you mean 'auto'?")
+    if given.is_file():
+        raise FileNotFoundError(
+            f"resume={str(resume)!r} is a file: saves to resume from lie in a folder, model_path/resume. Weights are loaded by "
+            "trainer.model.load_state_dict(torch.load(path))."
+        )
     raise FileNotFoundError(f"resume={str(resume)!r}: there is no save in this folder. resume='auto' starts anew where there is none.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,13 @@ class RowObjective(Objective):
     def binary_labels(self) -> bool:
         """Whether labels outside [0, 1] are an error: under a binary cross-entropy."""
         return isinstance(self.criterion, nn.BCELoss) or takes_logits(self.criterion) or self.criterion is F.binary_cross_entropy
+
+    @property
+    def predictions(self) -> Literal["probability", "logit", "any"]:
+        """What the model predicts, as far as its criterion and its class tell it."""
+        if takes_logits(self.criterion):
+            return "any" if getattr(plain_model(self.model), "predicts_probabilities", False) else "logit"
+        return "probability" if self.binary_labels else "any"
 
     def sizes(self, batch: Any) -> dict[str, Size]:
         """The number of rows, or the sum of their weights."""
@@ -105,8 +113,31 @@ class RowObjective(Objective):
         return prediction.float() if prediction.element_size() < 4 else prediction
 
     def check(self, loader: Loader, features: Sequence[Any]) -> None:
-        """Check features and labels of a loader."""
+        """Check the criterion and the signature of the model, then features and labels of a loader.
+
+        Raises:
+            TypeError: when the criterion takes several scores a row, or ``forward`` does not take the features alone.
+        """
+        self._check_parts()
         loader.check(features, self.binary_labels)
+
+    def _check_parts(self) -> None:
+        if type(self).forward is not RowObjective.forward or type(self)._output is not RowObjective._output:
+            return
+        if isinstance(self.criterion, nn.CrossEntropyLoss | nn.NLLLoss | nn.MultiMarginLoss):
+            name = type(self.criterion).__name__
+            raise TypeError(f"{name} takes one score a class, and the model gives one number a row. Use nn.BCELoss() for two classes.")
+        model = plain_model(self.model)
+        try:
+            signature = inspect.signature(model.forward)
+        except (TypeError, ValueError):  # a compiled function without a signature
+            return
+        try:
+            signature.bind(None)
+        except TypeError as error:
+            raise TypeError(
+                f"{type(model).__name__}.forward must take the features alone, forward(self, x), where x[name] is a column: {error}."
+            ) from None
 
     def settings(self) -> dict[str, Any]:
         """Whether the model returns an extra loss."""

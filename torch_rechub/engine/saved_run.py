@@ -19,9 +19,9 @@ from torch_rechub.engine.accepted import OptimizerChanges, in_words, review_pati
 from torch_rechub.engine.extra_state import absent_buffers, create_buffers, extra_state, load_extra_state, plain_names, remove_buffers
 from torch_rechub.engine.frozen import freeze_only, frozen_names
 from torch_rechub.engine.identity import compare_identities, data_identity, free_names, labels_of
+from torch_rechub.engine.optimizer_state import check_optimizer_state
 from torch_rechub.engine.optimizers import detach_tables
-from torch_rechub.optim import RowOptimizer
-from torch_rechub.storage import FINITE, NATURAL, TENSORS, Rule, UnexpectedContentError, check_shape
+from torch_rechub.storage import FINITE, NATURAL, TENSORS, UnexpectedContentError, check_shape
 from torch_rechub.torch_private import mark_as_stepped
 
 __all__ = ["apply_state", "load_state", "rank_state", "state_of"]
@@ -29,12 +29,6 @@ __all__ = ["apply_state", "load_state", "rank_state", "state_of"]
 logger = logging.getLogger(__name__)
 
 
-def _is_by_number(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(NATURAL.holds(key) and isinstance(entry, Mapping) for key, entry in value.items())
-
-
-#: What torch's optimizers and ours save.
-OPTIMIZER = {"state": Rule("a dict of dicts by number", _is_by_number), "param_groups": [dict]}
 #: The facts of the state that a resumed run continues from.
 POSITION: dict[str, Any] = {
     **{"epoch": NATURAL, "in_epoch": bool, "batch": NATURAL, "step": NATURAL, "epoch_step": NATURAL, "epoch_done": bool, "rows": NATURAL},
@@ -147,8 +141,7 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
     n_batch, batch = run.state.n_batch, saved["position"]["batch"]
     if n_batch is not None and batch > n_batch:
         raise UnexpectedContentError(f"'position.batch' must be <= {n_batch}, the batches of an epoch; it is {batch}")
-    if isinstance(run.optimizer, RowOptimizer) or type(run.optimizer).state_dict is torch.optim.Optimizer.state_dict:
-        check_shape(saved["optimizer"], OPTIMIZER, "optimizer")
+    check_optimizer_state(run.optimizer, saved["optimizer"])
     n_other = run.trainer.ranks.size - 1
     if len(saved["rank_states"]) != n_other:
         raise UnexpectedContentError(f"'rank_states' must hold {n_other} states; it holds {len(saved['rank_states'])}")
@@ -159,7 +152,7 @@ def _check_numbers(run: Any, saved: Mapping[str, Any]) -> None:
 
 def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]) -> None:
     """Every parameter and buffer of the objective is there, with its shape, and its dtype unless another one was accepted; no other one."""
-    known = _tensors(run).keys() | absent_buffers(run.trainer.objective, saved["buffers"]).keys()
+    known = _tensors(run).keys() | absent_buffers(run.trainer.objective).keys()
     surplus = sorted((saved["parameters"].keys() | saved["buffers"].keys()) - known)
     if surplus:
         raise UnexpectedContentError(
@@ -178,7 +171,7 @@ def _check_tensors(run: Any, saved: Mapping[str, Any], accepted: Collection[str]
 def _undone_on_failure(run: Any) -> Generator[None, None, None]:
     """Everything that :func:`load_state` changes is as before where it fails within."""
     objective, ranks_part = run.trainer.objective, rank_state(run)
-    frozen = frozen_names(objective)
+    frozen, absent = frozen_names(objective), absent_buffers(objective)
     weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in _tensors(run).items()}
     optimizer, extra = copy.deepcopy(run.optimizer.state_dict()), copy.deepcopy(extra_state(objective))
     loss = run.mean_loss.state_dict()
@@ -187,7 +180,7 @@ def _undone_on_failure(run: Any) -> Generator[None, None, None]:
         lambda: freeze_only(objective, frozen),
         lambda: load_extra_state(objective, extra),
         lambda: detach_tables(run.optimizer),
-        lambda: remove_buffers(objective, weights.keys()),
+        lambda: remove_buffers(absent),
         lambda: _copy_tensors(run, weights),
         lambda: run.optimizer.load_state_dict(optimizer),
         lambda: run.history.load([], None),

@@ -7,17 +7,21 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import closest, named_arguments
 from torch_rechub.basic.metric import Metric
 from torch_rechub.engine.distributed import SINGLE, Ranks
 from torch_rechub.engine.objective import Objective
 
-__all__ = ["RowScorer", "Scorer"]
+__all__ = ["RowScorer", "Scorer", "check_task"]
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Measures a model on a loader's batches. The caller sets evaluation mode and disables gradients."""
+    """Measures a model on a loader's batches. The caller sets evaluation mode and disables gradients.
+
+    A scorer may have a method ``check(batches)`` besides, which ``fit`` calls before the first step with the validation batches that are
+    known; it raises a ValueError or TypeError where they cannot be measured, and runs no model.
+    """
 
     @property
     def metrics(self) -> Sequence[Any]:
@@ -86,11 +90,25 @@ class RowScorer:
     def _update(self, fresh: Mapping[str | None, Sequence[Metric]], judged: Mapping[str, Any]) -> None:
         first = next(iter(judged.values()))
         for i, (task, metrics) in enumerate(fresh.items()):
+            if task is not None:
+                check_task(task, judged)
             rows = first if task is None else judged[task]
             if rows.y is None:
                 raise ValueError("Evaluation needs labels: the loader must yield (x, y) or (x, y, weight); got x alone.")
             for metric in (*metrics, *([self.rows] if self.rows is not None and i == 0 else [])):
                 metric.update(rows.y, rows.prediction, rows.weight, rows.columns)
+
+
+def check_task(task: str, known: Mapping[str, Any]) -> None:
+    """Refuse metrics of a task that the objective does not have.
+
+    Raises:
+        ValueError: naming the task and the closest one.
+    """
+    if task not in known:
+        close = closest(task, list(known))
+        remedy = f"Did you mean {close[0]!r}?" if close else "Name one of them."
+        raise ValueError(f"metrics are given for the task {task!r}; the objective has {list(known)}. {remedy}")
 
 
 def _merge(metric: Metric, states: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from torch_rechub.arguments import closest
-from torch_rechub.basic.metric import FunctionMetric, Metric, MetricSpec, auc_score, get_metric
+from torch_rechub.basic.metric import FunctionMetric, LogLoss, Metric, MetricSpec, auc_score, get_metric
 from torch_rechub.basic.metric.base import check_metric_name
 from torch_rechub.engine.scorer import RowScorer, Scorer
 
@@ -111,6 +111,15 @@ class Scoring:
         self.by_task[next(iter(self.by_task))] = others
         return not binary
 
+    def follow_predictions(self, kind: Literal["probability", "logit", "any"]) -> None:
+        """Let the log loss that is there by default read what the model predicts; as "probability" where it decides, but for logits."""
+        if self._defaults is None:
+            return
+        for metrics in (self._defaults, *self.by_task.values()):
+            for i, metric in enumerate(metrics):
+                if type(metric) is LogLoss and metric.predictions != kind:
+                    metrics[i] = LogLoss("probability" if kind == "any" and metric.name == self.monitor else kind)
+
     @property
     def monitor(self) -> str:
         """The name of the metric that decides."""
@@ -135,11 +144,12 @@ class Scoring:
             raise ValueError(f"monitor={wanted!r} is not measured; there are {names}. {remedy}")
         return metric
 
-    def expected_direction(self, name: str | None = None) -> Direction:
-        """The direction of a metric at ``fit``: before, a function of direction ``mode`` may still be assigned."""
-        if self.mode is not None and self._function is None and (name or self.monitor) == self.monitor:
-            return self.mode
-        return self.direction(name)
+    def expected_direction(self, name: str | None = None, given: Direction | None = None) -> Direction:
+        """The direction of a metric at ``fit``: before, a function of direction ``mode``, or ``given``, may still be assigned."""
+        mode = given or self.mode
+        if mode is not None and self._function is None and (name or self.monitor) == self.monitor:
+            return mode
+        return self.direction(name, given)
 
     def direction(self, name: str | None = None, given: Direction | None = None) -> Direction:
         """Where a metric's best lies: "max" or "min"."""
@@ -147,10 +157,15 @@ class Scoring:
         if metric.higher_is_better is None:
             raise ValueError(f"monitor={metric.name!r} has no direction: neither larger nor smaller is better. Monitor another metric.")
         of_metric: Direction = "max" if metric.higher_is_better else "min"
-        for mode in (given, self.mode if metric.name == self.monitor else None):
-            if mode is not None and mode != of_metric:
-                if isinstance(metric, FunctionMetric):
-                    return mode
+        modes: list[Direction] = [mode for mode in (given, self.mode if metric.name == self.monitor else None) if mode is not None]
+        if isinstance(metric, FunctionMetric) and modes:
+            if len(set(modes)) > 1:
+                raise ValueError(
+                    f"mode={given!r} contradicts the trainer's mode={self.mode!r} for {metric.name!r}. Give one of them, or both alike."
+                )
+            return modes[0]
+        for mode in modes:
+            if mode != of_metric:
                 raise ValueError(
                     f"mode={mode!r} contradicts the metric {metric.name!r}, whose best is its {of_metric}imum. "
                     "Leave mode out: it is for an assigned evaluate_fn."

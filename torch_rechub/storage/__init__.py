@@ -4,6 +4,7 @@ from torch_rechub.storage.background import Background
 from torch_rechub.storage.best_files import BestFiles
 from torch_rechub.storage.disk import make_folder
 from torch_rechub.storage.files import append_line, refuse_obstacle, save_safetensors, save_weights, write_figure, write_file, write_text
+from torch_rechub.storage.likeness import check_like
 from torch_rechub.storage.lock import FolderInUseError, FolderLock, FolderMark
 from torch_rechub.storage.places import absolute, absolute_as_given, expand, expand_address, folder_address
 from torch_rechub.storage.reading import FINITE, NATURAL, REAL, TENSORS, Rule, UnexpectedContentError, check_shape
@@ -27,6 +28,7 @@ __all__ = [
     "absolute",
     "absolute_as_given",
     "append_line",
+    "check_like",
     "check_shape",
     "digest",
     "expand",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 
@@ -32,9 +33,11 @@ class Background:
         """
         self.join()
 
+        context = contextvars.copy_context()  # so that what the run has logged once is not logged again
+
         def run_and_store_error() -> None:
             try:
-                function()
+                context.run(function)
             except BaseException as error:
                 self._error = error
 

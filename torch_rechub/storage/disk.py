@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch_rechub.logs import warn_once
 from torch_rechub.storage.places import expand
 from torch_rechub.types import FilePath
 
@@ -109,7 +110,8 @@ def sync_folder(folder: Path) -> bool:
     try:
         flush_folder(folder)
     except OSError as error:
-        logger.warning("the new files in %s are complete, but the folder could not be flushed to disk: %s", folder, error.strerror)
+        message = "the new files in %s are complete, but the folder could not be flushed to disk: %s"
+        warn_once(logger, ("flush", folder, error.errno), message, folder, error.strerror)
         return False
     return True
 
@@ -156,4 +158,10 @@ def delete(path: Path, folder: bool = False) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        logger.warning("%s is not needed any more, and could not be deleted: %s", path, error.strerror)
+        warn_not_deleted(path, error)
+
+
+def warn_not_deleted(path: Path, error: OSError) -> None:
+    """Log that a file or folder of ours stays, once in a run for each folder and reason."""
+    message = "%s is not needed any more, and could not be deleted: %s"
+    warn_once(logger, ("delete", path.parent, error.errno), message, path, error.strerror)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from torch_rechub.storage.disk import delete, flush_folder, make_folder, rename, sync_folder
+from torch_rechub.storage.disk import delete, flush_folder, make_folder, rename, sync_folder, warn_not_deleted
 from torch_rechub.storage.files import save_tensors, write_text
 from torch_rechub.storage.places import expand
 from torch_rechub.storage.reading import MAX_JSON, UnexpectedContentError, check_shape, read_json, regular_size
@@ -189,7 +189,7 @@ class SaveFolder:
             try:
                 rename(self.folder / name, temporary)  # so that a partly deleted save is not read
             except OSError as error:
-                logger.warning("%s is not needed any more, and could not be deleted: %s", self.folder / name, error.strerror)
+                warn_not_deleted(self.folder / name, error)
         for entry in [entry for entry in self.folder.iterdir() if TEMPORARY.fullmatch(entry.name)]:
             delete(entry, folder=True)
 

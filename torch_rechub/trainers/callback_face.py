@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from torch_rechub.basic.callback import Callback, Checkpoint, LearningRate
+from torch_rechub.basic.callback import Callback, Checkpoint, EarlyStopper, LearningRate
+from torch_rechub.basic.callback.early_stopping import WeightedMonitor
 from torch_rechub.basic.callback.history import History
 from torch_rechub.basic.callback.state import TrainerState
 from torch_rechub.basic.layers import EmbeddingTable
@@ -165,8 +166,22 @@ class CallbackFace:
         return self.scoring.metric(name)
 
     def direction(self, monitor: str | None = None, given: Literal["max", "min"] | None = None) -> Literal["max", "min"]:
-        """Where a metric's best lies; the monitored one by default."""
-        return self.scoring.direction(monitor, given)
+        """Where a metric's best lies; the monitored one by default.
+
+        Where an assigned function is monitored, the trainer's ``mode`` says so, or that of the early stopper which monitors it.
+        """
+        return self.scoring.direction(monitor, given or self._mode_of_stopper(monitor))
+
+    def expected_direction(self, monitor: str | None = None) -> Literal["max", "min"]:
+        """The direction of a metric at ``fit``: before, a function of the given mode may still be assigned."""
+        return self.scoring.expected_direction(monitor, self._mode_of_stopper(monitor))
+
+    def _mode_of_stopper(self, monitor: str | None) -> Literal["max", "min"] | None:
+        """The mode that the early stopper was given, where it monitors the same metric."""
+        stopper = self.callback(EarlyStopper)
+        if stopper is None or isinstance(stopper.monitor, WeightedMonitor):
+            return None
+        return stopper.given_mode if (stopper.monitor or self.monitor) == (monitor or self.monitor) else None
 
     def request_stop(self, reason: str) -> None:
         """End training after the present optimizer step; the first reason is kept."""

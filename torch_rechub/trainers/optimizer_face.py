@@ -22,6 +22,7 @@ class OptimizerFace:
     optimizer_params: dict[str, Any]
     scoring: Scoring
     callback: Callable[..., Any]
+    expected_direction: Callable[..., Any]
     _objective: Objective
     _optimizer: torch.optim.Optimizer
     _optimizer_used: bool
@@ -41,7 +42,7 @@ class OptimizerFace:
     def _prepare_schedule(self, optimizer: torch.optim.Optimizer) -> None:
         schedule = self.callback(LearningRate)
         if schedule is not None:
-            schedule.prepare(optimizer, self.scoring.expected_direction(schedule.monitor))
+            schedule.prepare(optimizer, self.expected_direction(schedule.monitor))
         self._recipe.remember(optimizer)
 
     def _prepare_optimizer(self, new: bool) -> None:

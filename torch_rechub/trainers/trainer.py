@@ -26,18 +26,20 @@ from torch_rechub.engine.distributed import join_ranks
 from torch_rechub.engine.early_checks import check_run
 from torch_rechub.engine.extra_state import check_extra_state
 from torch_rechub.engine.identity import identity_of
-from torch_rechub.engine.inputs import compile_options, refuse_lazy, validate_arguments, validate_loaders, validate_parts
+from torch_rechub.engine.inputs import compile_options, refuse_lazy, refuse_own_epochs, validate_arguments, validate_loaders, validate_parts
 from torch_rechub.engine.objective import Objective
 from torch_rechub.engine.optimizers import OptimizerRecipe, detach_tables
 from torch_rechub.engine.preparation import check_inputs
-from torch_rechub.engine.resume import find_save, lock_folder, validate_accept
+from torch_rechub.engine.resume import find_save, lock_folder, validate_resume
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Direction, MetricSpecs, Scoring
 from torch_rechub.engine.validation import Paused
 from torch_rechub.engine.validation_times import ValidationTimes
+from torch_rechub.logs import once_per_run
 from torch_rechub.trainers.assigned_face import AssignedFace
 from torch_rechub.trainers.callback_face import CallbackFace
 from torch_rechub.trainers.evaluation_face import EvaluationFace
+from torch_rechub.trainers.export_face import ExportFace
 from torch_rechub.trainers.optimizer_face import OptimizerFace
 from torch_rechub.types import FilePath
 
@@ -47,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 @named_arguments
-class Trainer(CallbackFace, AssignedFace, EvaluationFace, OptimizerFace):
+class Trainer(CallbackFace, AssignedFace, EvaluationFace, ExportFace, OptimizerFace):
     """Trains a model. A subclass for a task defines its objective and its default metrics; everything else is the same for all tasks.
 
     A run is ``fit > epoch > batch``, with the fixed phases train, validate, decide, save. Whatever happens around them is a callback.
@@ -118,7 +120,7 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, OptimizerFace):
         compile: bool | Mapping[str, Any] = False,
         progress: bool = True,
     ) -> None:
-        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision, loss_mode)
+        validate_arguments(model, n_epoch, accumulate, clip_norm, gpus, precision, loss_mode, progress)
         validate_parts(optimizer_fn, optimizer_params, scheduler_fn, scheduler_params, regularization_params, callbacks)
         self.ranks = join_ranks()
         self.device = resolve_device(self.ranks.device_for(device))
@@ -184,15 +186,11 @@ class Trainer(CallbackFace, AssignedFace, EvaluationFace, OptimizerFace):
             OSError: naming what blocks a file of the run, before the first step.
         """
         self._refuse_within_fit("fit was called")
-        if type(self).train_one_epoch is not Trainer.train_one_epoch:
-            raise TypeError(
-                f"{type(self).__name__} overrides train_one_epoch, which fit does not call. Override make_objective to change what a step "
-                "computes, or write a callback for what happens around it."
-            )
-        validate_accept(accept, resume)
+        refuse_own_epochs(type(self), Trainer)
+        validate_resume(resume, accept)
         train = as_loader(train_dataloader)
         val = None if val_dataloader is None else as_loader(val_dataloader, "validation")
-        with self.ranks.end_together(), shared_loaders(self.ranks, train, val):
+        with once_per_run(), self.ranks.end_together(), shared_loaders(self.ranks, train, val):
             self._fit(train, val, resume, accept)
         if self._run.requests.current.then is not None:
             raise self._run.requests.current.then

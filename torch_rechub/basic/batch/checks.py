@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -155,7 +156,9 @@ def _column(x: Features, feature: Feature, wide: bool) -> Tensor:
         close = get_close_matches(feature.name, list(x), n=1)
         remedy = f"Did you mean '{close[0]}'?" if close else "Add it."
         raise ValueError(f"{what}: x must have this column; it has {_listed(x)}. {remedy}")
-    column = x[feature.name]
+    column: Any = x[feature.name]
+    if not isinstance(column, Tensor):
+        raise TypeError(f"{what}: the column must be a tensor; got a {type(column).__name__}. Encode it as numbers: torch.tensor(...).")
     width = column.shape[1] if column.dim() == 2 else 1
     if isinstance(feature, SequenceFeature):
         fine, must, remedy = column.dim() == 2, "one list of ids a row, (rows, length)", "Pad it with pad_sequences, or use SparseFeature"

@@ -47,9 +47,11 @@ class AveragedWeights(Callback):
         """Whether the weights of the present step count."""
         return True
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def check_settings(self, trainer: Training, validates: bool) -> None:
         if sum(isinstance(callback, AveragedWeights) for callback in trainer.callbacks) > 1:
             raise ValueError("Weights can be averaged in one way at a time: give the trainer one EMA or one SWA, not several.")
+
+    def on_fit_begin(self, trainer: Training) -> None:
         self._reset()
 
     @torch.no_grad()

@@ -145,6 +145,17 @@ class Callback:
         scalar = (bool, int, float, str, type(None))
         return {name: present[name] if isinstance(present[name], scalar) else value for name, value in self._arguments.items()}
 
+    def check_settings(self, trainer: Training, validates: bool) -> None:
+        """Part of the loop: before ``on_fit_begin`` of any callback, refuse settings that do not fit the trainer. Nothing is changed.
+
+        Args:
+            trainer: whose metrics, model and callbacks are known; the run is not.
+            validates: whether the run will have validation data.
+
+        Raises:
+            TypeError, ValueError: naming the setting, what must hold and the remedy.
+        """
+
     def check_predictions(self, predictions: Mapping[str, Any]) -> None:
         """Part of the loop: before the first step, refuse rows that the callback cannot use, where it needs predictions.
 

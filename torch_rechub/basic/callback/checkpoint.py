@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, optional_name, whole_number
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
@@ -64,13 +65,12 @@ class Checkpoint(Callback):
         safetensors: bool = False,
         background: bool = False,
     ) -> None:
-        for name, value in (("every_n_steps", every_n_steps), ("keep_best", keep_best), ("keep_last", keep_last)):
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
-                raise ValueError(f"Checkpoint: {name} must be a whole number >= 1; got {value!r}.")
-        if every_minutes is not None and not every_minutes > 0:
+        self.every_n_steps = None if every_n_steps is None else _whole_number("every_n_steps", every_n_steps)
+        if every_minutes is not None and not (isinstance(every_minutes, Real) and every_minutes > 0):
             raise ValueError(f"Checkpoint: every_minutes must be > 0; got {every_minutes!r}.")
-        self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
-        self.monitor, self.keep_best, self.keep_last = monitor, keep_best, keep_last
+        self.every_minutes = every_minutes
+        optional_name("Checkpoint: monitor", monitor)
+        self.monitor, self.keep_best, self.keep_last = monitor, _whole_number("keep_best", keep_best), _whole_number("keep_last", keep_last)
         self.safetensors = safetensors
         self.background = Background() if background else None
         self.wanted = True  # the trainer's built-in one writes saves to resume from only where fit was given resume=
@@ -88,6 +88,9 @@ class Checkpoint(Callback):
     def want_saves(self, wanted: bool) -> None:
         """Whether the next run writes saves to resume from."""
         self.wanted = wanted
+
+    def check_settings(self, trainer: Training, validates: bool) -> None:
+        trainer.direction(self.monitor)
 
     def on_fit_begin(self, trainer: Training) -> None:
         self._reset()
@@ -198,3 +201,7 @@ class Checkpoint(Callback):
         if self.folder is not None:
             remove_temporary_files(self.folder / "model.pth")  # of a process that was killed
             remove_temporary_files(self.folder / "model.safetensors")
+
+
+def _whole_number(name: str, value: Any) -> int:
+    return whole_number(f"Checkpoint: {name}", value, kind="a whole number")

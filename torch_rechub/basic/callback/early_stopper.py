@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, optional_name, whole_number
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.early_stopping import (
     Decision,
@@ -21,7 +21,7 @@ from torch_rechub.basic.callback.early_stopping import (
     check_together,
     one_epoch_overfitting,
 )
-from torch_rechub.basic.callback.early_stopping.numbers import finite, number, whole_number
+from torch_rechub.basic.callback.early_stopping.numbers import finite, number
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
 from torch_rechub.storage import NATURAL, REAL, TENSORS, check_shape
@@ -104,8 +104,11 @@ class EarlyStopper(Callback):
         counted = Patience.read(patience)
         self.patience = patience if isinstance(patience, str) else counted.amount
         self.min_delta, self.baseline = min_delta, None if baseline is None else finite("baseline", baseline)
-        self.start_from = whole_number("start_from", start_from, least=0)
+        self.start_from = whole_number("EarlyStopper: start_from", start_from, least=0, wrong_type=TypeError)
         self.limits = Limits(target, divergence)
+        optional_name("EarlyStopper: groups", groups)
+        if not isinstance(monitor, Mapping):
+            optional_name("EarlyStopper: monitor", monitor)
         self.monitor = WeightedMonitor(monitor) if isinstance(monitor, Mapping) else monitor
         self.significance = Significance(alpha, groups) if min_delta == "significant" else None
         self.needs_predictions, self.needs_columns = self.significance is not None, () if groups is None else (groups,)
@@ -194,14 +197,18 @@ class EarlyStopper(Callback):
             self.best_extra_weights = copy_weights(self._extra_weights)
         self.best_weights = copy_weights(weights, into=buffer)
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def check_settings(self, trainer: Training, validates: bool) -> None:
         if isinstance(self.monitor, WeightedMonitor):
             self.monitor.check(trainer)
-        else:
+            self.limits.check(self.mode)
+            return
+        self.limits.check(trainer.direction(self.monitor, self.given_mode))
+        if self.significance is not None:
+            self.significance.check(trainer, self.monitor)
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        if not isinstance(self.monitor, WeightedMonitor):
             self.mode = trainer.direction(self.monitor, self.given_mode)
-            if self.significance is not None:
-                self.significance.check(trainer, self.monitor)
-        self.limits.check(self.mode)
         self.reset()
         self._in_trainer = True
 

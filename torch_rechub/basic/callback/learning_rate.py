@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer, lr_scheduler
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, optional_name
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.schedules import GroupOf, Interval, SchedulerRecipe, Schedulers, WarmUp, scale_scheduler
 from torch_rechub.basic.callback.training import Training
-from torch_rechub.storage import NATURAL, REAL, check_shape
+from torch_rechub.storage import NATURAL, REAL, UnexpectedContentError, check_like, check_shape
 
 __all__ = ["Interval", "LearningRate"]
 
@@ -64,6 +64,7 @@ class LearningRate(Callback):
         interval = "validation" if interval == "check" else interval
         if interval is not None and interval not in get_args(Interval):
             raise ValueError(f"scheduler_interval must be one of {list(get_args(Interval))}; got {interval!r}.")
+        optional_name("LearningRate: monitor", monitor)
         self.parts: dict[str, LearningRate] = {}
         if isinstance(scheduler_fn, Mapping):
             rest: dict[str, Any] = {"interval": interval, "monitor": monitor, "warmup": warmup, "warmup_start": warmup_start}
@@ -109,6 +110,18 @@ class LearningRate(Callback):
         """Create the scheduler for a new optimizer, unless the number of steps must be known first."""
         self.scheduler = None if self.needs_length() else self.make(optimizer, direction)
 
+    def check_settings(self, trainer: Training, validates: bool) -> None:
+        for part in self.parts.values():
+            part.check_settings(trainer, validates)
+        if self.parts:
+            return
+        direction = trainer.direction(self.monitor)
+        plateau = self.recipe.is_plateau or isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
+        if plateau and not validates:
+            raise ValueError("ReduceLROnPlateau needs a validation metric: give fit a validation loader, or use another scheduler.")
+        if plateau:
+            self.recipe.check_direction(self.scheduler, direction)
+
     def on_fit_begin(self, trainer: Training) -> None:
         self._begin(trainer, trainer.optimizer, self.scheduler)
 
@@ -124,8 +137,6 @@ class LearningRate(Callback):
         self.warm_up.begin(trainer.steps_per_epoch)
         direction = trainer.direction(self.monitor)
         plateau = self.recipe.is_plateau or isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
-        if plateau and not trainer.validates:
-            raise ValueError("ReduceLROnPlateau needs a validation metric: give fit a validation loader, or use another scheduler.")
         if not _is_for(scheduler, optimizer) or (plateau and scheduler.mode != direction):  # an evaluate_fn was assigned
             self.scheduler = self.make(optimizer, direction, self._n_step(trainer))
         self.recipe.check_cycle(self.scheduler, self._n_step(trainer))
@@ -218,6 +229,10 @@ class LearningRate(Callback):
             part.load_state_dict(state[name])
         if state and not self.parts:
             check_shape(state, {"scheduler": dict, "warmed": NATURAL, "targets": [REAL], "n_reduced": NATURAL})
+            of_torch = type(self.scheduler).__module__.startswith("torch.optim")
+            check_like(state["scheduler"], self.scheduler.state_dict(), "scheduler", lengths=of_torch)
+            if self._targets and len(state["targets"]) != len(self._targets):
+                raise UnexpectedContentError(f"'targets' must hold {len(self._targets)} rates; it holds {len(state['targets'])}")
             self.scheduler.load_state_dict(state["scheduler"])
             self._warmed, self._targets, self._n_reduced = state["warmed"], list(state["targets"]), state["n_reduced"]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, whole_number
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.training import Training
+from torch_rechub.logs import warn_once
 
 __all__ = ["MemoryWatch"]
 
@@ -45,8 +46,7 @@ class MemoryWatch(Callback):
     part_of_run = False
 
     def __init__(self, limit: float | int = 0.9, *, gpu_limit: float | int | None = None, every: int = 50, n_growth: int = 5) -> None:
-        if every < 1 or n_growth < 1:
-            raise ValueError(f"MemoryWatch: every and n_growth must be >= 1; got every={every!r}, n_growth={n_growth!r}.")
+        every, n_growth = whole_number("MemoryWatch: every", every), whole_number("MemoryWatch: n_growth", n_growth)
         self.limit, self.gpu_limit, self.every, self.n_growth = limit, gpu_limit, every, n_growth
         self.bytes = _limit("limit", limit, memory_of_machine())
         if gpu_limit is not None:
@@ -81,9 +81,10 @@ class MemoryWatch(Callback):
             trainer.history.update_last(gpu_memory_gb=round(torch.cuda.max_memory_allocated(trainer.device) / GB, 4))
         growth = used - self._last if self._last else 0
         self._n_grown = self._n_grown + 1 if growth > 0.01 * used else 0
-        level = logging.WARNING if self._n_grown >= self.n_growth else logging.INFO
-        more = f"; it has grown at {self._n_grown} validations in a row" if level == logging.WARNING else ""
-        logger.log(level, "memory %.3f GB, %+.3f GB since the last validation%s", used / GB, growth / GB, more)
+        logger.info("memory %.3f GB, %+.3f GB since the last validation", used / GB, growth / GB)
+        if self._n_grown >= self.n_growth:
+            message = "memory %.3f GB, %+.3f GB since the last validation; it has grown at %d validations in a row"
+            warn_once(logger, "growth", message, used / GB, growth / GB, self._n_grown)
         self._last = used
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, whole_number
 from torch_rechub.basic.callback.base import Callback
 from torch_rechub.basic.callback.snapshot import copy_weights
 from torch_rechub.basic.callback.training import Training
@@ -67,8 +67,7 @@ class NonFiniteGuard(Callback):
             raise ValueError(f"NonFiniteGuard: action must be one of {list(get_args(Action))}; got {action!r}.")
         if not 0 < factor <= 1:
             raise ValueError(f"NonFiniteGuard: factor must be above 0 and at most 1; got {factor!r}.")
-        if limit < 1 or n_file < 0:
-            raise ValueError(f"NonFiniteGuard: limit must be >= 1 and n_file >= 0; got limit={limit!r}, n_file={n_file!r}.")
+        limit, n_file = whole_number("NonFiniteGuard: limit", limit), whole_number("NonFiniteGuard: n_file", n_file, least=0)
         self.action, self.factor, self.limit, self.n_file, self.late = action, factor, limit, n_file, late
         self._reset()
 

@@ -43,7 +43,7 @@ class ReinitEmbeddings(Callback):
     def __init__(self, reset_optimizer: bool = True) -> None:
         self.reset_optimizer = reset_optimizer
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def check_settings(self, trainer: Training, validates: bool) -> None:
         if not _embeddings(trainer.model):
             raise ValueError("ReinitEmbeddings: the model has no trainable embeddings. Leave the callback out.")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import named_arguments, whole_number
 from torch_rechub.basic.callback.averaged_weights import AveragedWeights
 from torch_rechub.basic.callback.training import Training
 
@@ -34,8 +32,7 @@ class SWA(AveragedWeights):
     """
 
     def __init__(self, start_epoch: int) -> None:
-        if isinstance(start_epoch, bool) or operator.index(start_epoch) < 0:
-            raise ValueError(f"SWA: start_epoch must be a whole number of epochs >= 0; got {start_epoch!r}.")
+        start_epoch = whole_number("SWA: start_epoch", start_epoch, least=0, kind="a whole number of epochs")
         self.start_epoch = start_epoch
         super().__init__()
 

@@ -92,12 +92,13 @@ class TimeLimit(Callback):
 
 def _seconds(name: str, given: float | str) -> float:
     """A time in seconds."""
+    shown = given
     if isinstance(given, str):
         parts = re.findall(r"([\d.]+)\s*([dhms])", given.lower())
         complete = re.fullmatch(r"\s*(?:\d+(?:\.\d+)?\s*[dhms]\s*)+", given.lower())
         given = sum(float(number) * _UNITS[unit] for number, unit in parts) if complete else math.nan
     if isinstance(given, bool) or not (given >= 0 and math.isfinite(given)):
-        raise ValueError(f"TimeLimit: {name} must be seconds >= 0, or words such as '2h30m' or '90s'; got {given!r}.")
+        raise ValueError(f"TimeLimit: {name} must be seconds >= 0, or words such as '2h30m' or '90s'; got {shown!r}.")
     return float(given)
 
 

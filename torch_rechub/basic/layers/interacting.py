@@ -43,6 +43,8 @@ class InteractingLayer(nn.Module):
             raise ValueError(f"InteractingLayer: dropout must be >= 0 and < 1; got {dropout!r}.")
         self.embed_dim = embed_dim
         self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
+        self.scale = self.head_dim**-0.5
         self.dropout = dropout
         self.residual = residual
         self.W_Q = nn.Linear(embed_dim, embed_dim, bias=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -90,11 +91,11 @@ def _criterion_loss(criterion: Any, prediction: Tensor, y: Tensor, weight: Tenso
     if getattr(criterion, "reduction", "mean") == "none":
         criterion = _with_reduction(criterion, "mean")
     if weight is not None:
-        weighted_sum = _weighted_sum(criterion, prediction, y, weight)
+        weighted_sum = _call(partial(_weighted_sum, criterion), prediction, y, weight)
         if getattr(criterion, "reduction", "mean") == "sum":
             return weighted_sum
         return weighted_sum / _divisor(weight.sum() if total is None else total, weighted_sum)
-    loss = criterion(prediction, y)
+    loss = _call(criterion, prediction, y)
     if loss.dim():
         raise ValueError(
             f"The criterion {criterion!r} returns shape {tuple(loss.shape)}; it must return one number, the mean over rows. "
@@ -103,6 +104,23 @@ def _criterion_loss(criterion: Any, prediction: Tensor, y: Tensor, weight: Tenso
     if total is None or getattr(criterion, "reduction", "mean") == "sum" or (not isinstance(total, Tensor) and total == len(y)):
         return loss
     return loss * len(y) / _divisor(total, loss)
+
+
+def _call(criterion: Callable[..., Tensor], prediction: Tensor, y: Tensor, *weight: Tensor) -> Tensor:
+    """The criterion's value; torch's error of predictions that are no probabilities says what to do."""
+    if torch.compiler.is_compiling():
+        return criterion(prediction, y, *weight)
+    try:
+        return criterion(prediction, y, *weight)
+    except RuntimeError as error:
+        if "between 0 and 1" not in str(error):
+            raise
+        wrong = prediction[~((prediction >= 0) & (prediction <= 1))].flatten()
+        came = f"got {wrong[0].item():g}" if len(wrong) else f"predictions do; labels do not: {y.min().item():g} to {y.max().item():g}"
+        raise ValueError(
+            f"BCELoss needs predictions in [0, 1]; {came}. Where the model returns logits, apply torch.sigmoid in it, or use "
+            "nn.BCEWithLogitsLoss(): trainer.criterion = nn.BCEWithLogitsLoss()."
+        ) from error
 
 
 def _weighted_sum(criterion: Any, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -73,7 +74,7 @@ class RegularizationLoss(nn.Module):
         self.embedding_rows = embedding_rows
         coefficients = {"embedding_l1": embedding_l1, "embedding_l2": embedding_l2, "dense_l1": dense_l1, "dense_l2": dense_l2}
         for name, value in coefficients.items():
-            if not (value >= 0 and math.isfinite(value)):
+            if not (isinstance(value, Real) and value >= 0 and math.isfinite(value)):
                 raise ValueError(f"RegularizationLoss: {name} must be a finite number >= 0; got {value!r}. Use 0.0 for no penalty.")
         self.embedding_l1 = embedding_l1
         self.embedding_l2 = embedding_l2

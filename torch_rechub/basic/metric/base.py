@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.metric.chunks import Chunks
+from torch_rechub.logs import warn_once
 from torch_rechub.report.records import RECORD_FIELDS, is_record_field
 from torch_rechub.types import Features
 
@@ -138,7 +140,7 @@ class Metric(ABC):
         self._chunks = Chunks({name: torch.as_tensor(column).clone() for name, column in state.items()})
 
     def undefined(self, why: str) -> float:
-        """Log the reason ``why`` the value is not defined, and return NaN."""
+        """Log the reason ``why`` the value is not defined, once in a run, and return NaN."""
         return undefined(self.name, why)
 
     def _as_column(self, what: str, values: Tensor, like: Tensor | None = None) -> Tensor:
@@ -181,8 +183,8 @@ def check_label_kind(name: str, kind: Literal["binary", "unit", "any"], y_true: 
 
 
 def undefined(name: str, why: str) -> float:
-    """Log the reason ``why`` the metric ``name`` has no value, and return NaN."""
-    logger.warning("%s is not defined and becomes NaN: %s.", name, why)
+    """Log the reason ``why`` the metric ``name`` has no value, once in a run, and return NaN."""
+    warn_once(logger, (name, re.sub(r"\d+", "N", why)), "%s is not defined and becomes NaN: %s.", name, why)
     return float("nan")
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from torch_rechub.arguments import named_arguments
+from torch_rechub.arguments import choice, named_arguments
 from torch_rechub.basic.metric.mean import MeanMetric, to_float64
 
 __all__ = ["MAE", "RMSE", "Accuracy", "Calibration", "LogLoss", "NormalizedEntropy"]
 
 
+@named_arguments
 class LogLoss(MeanMetric):
     """Mean of ``-(y log p + (1 - y) log(1 - p))``: binary cross-entropy in nats.
 
@@ -20,8 +23,15 @@ class LogLoss(MeanMetric):
     for float64), as in scikit-learn. So a prediction of 0 or 1 that is wrong costs 15.9 or 36.0 and not infinity. The sums are float64.
     Labels may be any numbers in [0, 1].
 
+    Args:
+        predictions: what the predictions are: "probability"; "logit", of which the sigmoid is the probability (nothing is clipped then);
+            "any" for a probability where all of them lie in [0, 1], and otherwise the value is NaN with a logged warning. By default a
+            trainer takes "logit" for a module of the user's under a criterion of logits, and "any" under a criterion that is no binary
+            cross-entropy.
+
     Raises:
-        ValueError: at ``compute``, when a prediction or label lies outside [0, 1], for example because the predictions are logits.
+        ValueError: when ``predictions`` is something else; at ``compute``, when a label, or a prediction that must be a probability, lies
+            outside [0, 1].
 
     Example:
         >>> metric = LogLoss()
@@ -34,14 +44,24 @@ class LogLoss(MeanMetric):
     labels = "unit"
     higher_is_better = False
 
+    def __init__(self, predictions: Literal["probability", "logit", "any"] = "probability") -> None:
+        super().__init__()
+        choice("LogLoss: predictions", predictions, ["probability", "logit", "any"])
+        self.predictions = predictions
+
     def terms(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, ...]:
-        """The loss of each row, and whether it lies outside [0, 1]."""
-        return _cross_entropy(y_true, y_pred), _outside(y_true) + _outside(y_pred)
+        """The loss of each row, and whether its label and its prediction lie outside [0, 1]."""
+        if self.predictions == "logit":
+            logits = to_float64(y_pred)
+            return F.softplus(logits) - y_true * logits, _outside(y_true), torch.zeros_like(y_true)
+        return _cross_entropy(y_true, y_pred), _outside(y_true), _outside(y_pred)
 
     def result(self, *means: float) -> float:
         """The mean loss."""
-        loss, outside = means
-        _check_probabilities(self.name, outside)
+        loss, label_outside, outside = means
+        if outside and self.predictions == "any" and not label_outside:
+            return self.undefined("it is measured of probabilities, and predictions lie outside [0, 1]. metrics=[...] leaves it out")
+        _check_probabilities(self.name, label_outside + outside)
         return loss
 
 

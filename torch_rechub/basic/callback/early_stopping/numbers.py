@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
-__all__ = ["finite", "number", "whole_number"]
+__all__ = ["finite", "number"]
 
 
 def number(value: Any, name: str = "the monitored value") -> float:
@@ -31,18 +30,3 @@ def finite(name: str, value: Any) -> float:
     if not math.isfinite(converted):
         raise ValueError(f"EarlyStopper: {name} must be finite; got {value!r}.")
     return converted
-
-
-def whole_number(name: str, value: Any, least: int, instead: str = "") -> int:
-    """An integer of at least ``least``; a bool is refused.
-
-    Raises:
-        TypeError, ValueError: naming what came, and the alternatives.
-    """
-    try:
-        integer = operator.index(value)
-    except TypeError:
-        raise TypeError(f"EarlyStopper: {name} must be an integer >= {least}; got {value!r}.{instead}") from None
-    if isinstance(value, bool) or integer < least:
-        raise ValueError(f"EarlyStopper: {name} must be an integer >= {least}; got {value!r}.{instead}")
-    return integer

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from torch_rechub.basic.callback.early_stopping.numbers import whole_number
+from torch_rechub.arguments import whole_number
 from torch_rechub.basic.callback.state import TrainerState
 
 __all__ = ["Patience", "Position"]
@@ -58,7 +58,7 @@ class Patience:
         if given is None:
             return cls(None, "validation")
         if not isinstance(given, str) or given.strip().isdigit():
-            return cls(whole_number("patience", given, least=1, instead=_IN_WORDS), "validation")
+            return cls(whole_number("EarlyStopper: patience", given, 1, _IN_WORDS, wrong_type=TypeError), "validation")
         match = _WORDS.fullmatch(given)
         amount = 0 if match is None else int(match[1].replace("_", ""))
         if match is None or amount < 1:

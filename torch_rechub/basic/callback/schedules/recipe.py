@@ -30,7 +30,11 @@ class SchedulerRecipe:
 
     def __init__(self, fn: Any, params: Mapping[str, Any] | None = None) -> None:
         if fn is not None and not callable(fn):
-            raise TypeError(f"scheduler_fn must be a class or function that takes the optimizer; got {fn!r}.")
+            made = hasattr(fn, "step") and hasattr(fn, "state_dict")
+            kind = type(fn).__name__
+            remedy = f" Give its class, scheduler_fn={kind}, and scheduler_params={{...}}; or assign trainer.scheduler." if made else ""
+            given = f"an instance of {kind}" if made else repr(fn)
+            raise TypeError(f"scheduler_fn must be a class or function that takes the optimizer; got {given}.{remedy}")
         self.fn: Any = fn or _constant
         self.params = dict(params or {})
         self.is_plateau = self._is_a(lr_scheduler.ReduceLROnPlateau)
@@ -70,12 +74,23 @@ class SchedulerRecipe:
         scheduler: Any = self.fn(optimizer, **params)
         if not callable(getattr(scheduler, "step", None)):
             raise TypeError(f"scheduler_fn must return a scheduler with a step() method; got {scheduler!r}.")
-        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) and scheduler.mode != direction:
-            raise ValueError(
-                f"ReduceLROnPlateau: mode={scheduler.mode!r} contradicts the monitored metric, whose best is its {direction}imum. "
-                f"Give mode={direction!r}, or leave it out."
-            )
+        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+            _check_mode(scheduler.mode, direction)
         return scheduler
+
+    def check_direction(self, scheduler: Any, direction: Literal["max", "min"]) -> None:
+        """Refuse the mode of a plateau that contradicts the monitored metric, before a scheduler is made for a run.
+
+        Args:
+            scheduler: the present one, of an earlier run or as it was made with the optimizer; None where there is none.
+            direction: where the monitored metric's best lies.
+
+        Raises:
+            ValueError: naming both.
+        """
+        if not self.is_plateau:  # a function of the user's or a scheduler that was assigned gives its mode itself
+            _check_mode(getattr(scheduler, "mode", direction), direction)
+        _check_mode(self.params.get("mode", direction), direction)
 
     @staticmethod
     def interval_of(scheduler: Any) -> Interval:
@@ -95,6 +110,14 @@ class SchedulerRecipe:
 
     def __repr__(self) -> str:
         return f"{getattr(self.fn, '__name__', self.fn)}, {self.params}"
+
+
+def _check_mode(mode: str, direction: Literal["max", "min"]) -> None:
+    if mode != direction:
+        raise ValueError(
+            f"ReduceLROnPlateau: mode={mode!r} contradicts the monitored metric, whose best is its {direction}imum. "
+            f"Give mode={direction!r}, or leave it out."
+        )
 
 
 def _constant(optimizer: Optimizer) -> Any:
