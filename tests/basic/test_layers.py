@@ -66,6 +66,18 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
         (4,),
         "layers.0.linear.weight layers.0.linear.bias",
     ),
+    "SelfMaskCrossNetwork": (
+        lambda: layers.SelfMaskCrossNetwork(6, 1),
+        [(6,)],
+        (6,),
+        "w.0.weight b.0 norm.0.weight norm.0.bias",
+    ),
+    "DisentangledSelfAttention": (
+        lambda: layers.DisentangledSelfAttention(4, 6, 2),
+        [(3, 4)],
+        (3, 6),
+        "W_Q.weight W_K.weight W_V.weight W_V.bias W_unary.weight W_Res.weight W_Res.bias",
+    ),
     "BiLinearInteractionLayer": (
         lambda: layers.BiLinearInteractionLayer(4, 3),
         [(3, 4)],
@@ -75,7 +87,7 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
     "SENETLayer": (lambda: layers.SENETLayer(3), [(3, 4)], (3, 4), "mlp.0.weight mlp.2.weight"),
     "InteractingLayer": (lambda: layers.InteractingLayer(4), [(3, 4)], (3, 4), "W_Q.weight W_K.weight W_V.weight W_Res.weight"),
 }
-LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "FeatureLinear", "InputMask"}  # they read ids and have their own test files
+LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "FeatureLinear", "FieldStack", "InputMask"}  # they read ids and have their own test files
 
 
 def randomized(layer: nn.Module) -> nn.Module:

@@ -41,3 +41,10 @@ def inputs_of(layer: nn.Module, features, x: dict[str, Tensor], row: int) -> Ten
 def fields(layer: nn.Module, features, x: dict[str, Tensor], row: int) -> list[Tensor]:
     """The embeddings of one row, a vector for each field."""
     return [embedding_of(layer, feature, x, row) for feature in features if feature.name in layer.embed_dict]
+
+
+def assert_rows(model, x, expected):
+    """The logits of a model are those of a function of one row."""
+    with torch.no_grad():
+        rows = torch.stack([torch.as_tensor(expected(row)).reshape(()) for row in range(5)])
+        torch.testing.assert_close(model.logits(x), rows, rtol=1e-9, atol=1e-9)

@@ -5,17 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import zoo
-from oracle import fields, inputs_of, random_model
-
-from torch_rechub.basic.features import SequenceFeature, SparseFeature
-from torch_rechub.models import ranking
-
-
-def assert_rows(model, x, expected):
-    """The logits of a model are those of a function of one row."""
-    with torch.no_grad():
-        rows = torch.stack([torch.as_tensor(expected(row)).reshape(()) for row in range(5)])
-        torch.testing.assert_close(model.logits(x), rows, rtol=1e-9, atol=1e-9)
+from oracle import assert_rows, fields, inputs_of, random_model
 
 
 @pytest.mark.parametrize("changes", [{}, {"fs2_context": [zoo.ITEM, zoo.AGE]}, {"use_fs": False}, {"num_heads": 1}])
@@ -126,23 +116,3 @@ def test_finalnet_is_a_linear_layer_with_a_product_of_its_outputs(changes):
         return 0.5 * (block(model.block1, first) + block(model.block2, inputs))
 
     assert_rows(model, x, logit)
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda: ranking.FinalMLP([], {"dims": [4]}, {"dims": [4]}), "FinalMLP: features must hold at least one feature"),
-        (lambda: ranking.FinalMLP([zoo.USER], {}, {"dims": [4]}), "mlp1_params must have at least one hidden layer"),
-        (lambda: ranking.FinalMLP([zoo.USER], {"dims": [4]}, {"dims": [6]}, num_heads=4), "divide the last width of mlp2_params, 6"),
-        (lambda: ranking.FinalMLP([zoo.USER], {"dims": [4]}, {"dims": [4]}, num_heads=0), "num_heads must be an integer >= 1"),
-        (lambda: ranking.GDCN([SequenceFeature("s", 5, 4, "concat")], {}), "GDCN: features: sequences must be pooled"),
-        (lambda: ranking.MaskNet([zoo.USER], {}, "serial"), "mlp_params must have the widths of the serial blocks"),
-        (lambda: ranking.MaskNet([zoo.USER, SparseFeature("wide", 5, 8)], {}), "MaskNet: embedded features in features must have one"),
-        (lambda: ranking.FinalNet([zoo.USER], {"dims": [3]}), "every width must be even; got 3"),
-        (lambda: ranking.GDCN([zoo.USER], {}, model_structure="both"), "GDCN: model_structure must be 'parallel' or 'stacked'"),
-    ],
-)
-def test_misuse_of_the_newest_models_names_the_argument(make, said):
-    """Arguments that a model cannot use are an error at construction that names the model and the argument."""
-    with pytest.raises(ValueError, match=said):
-        make()

@@ -68,4 +68,38 @@ RECIPES = {
             "net_layernorm": False,
         },
     ),
+    "DESTINE": Recipe(
+        ranking.DESTINE,
+        {"features": FEATURES, "mlp_params": NETWORK, "attention_dim": 6},
+        {
+            "features": FEWER,
+            "mlp_params": None,
+            "n_attention_layers": 1,
+            "attention_dim": 4,
+            "num_heads": 1,
+            "att_dropout": 0.5,
+            "residual_mode": "last_layer",
+            "use_scale": False,
+            "relu_before_att": True,
+            "use_wide": True,
+        },
+    ),
+    "FCN": Recipe(
+        ranking.FCN,
+        {"features": FEATURES, "n_exponential_layers": 2, "n_linear_layers": 2},
+        {
+            "features": FEWER,
+            "n_exponential_layers": 1,
+            "n_linear_layers": 1,
+            "exponential_dropout": 0.5,
+            "linear_dropout": 0.5,
+            "num_heads": 2,
+            "layer_norm": False,
+        },
+    ),
+    "QNNAlpha": Recipe(
+        ranking.QNNAlpha,
+        {"features": FEATURES, "n_layers": 2},
+        {"features": FEWER, "n_layers": 1, "num_rows": 2, "num_heads": 2, "dropout": 0.5, "norm": None, "self_ensemble": False},
+    ),
 }

@@ -34,6 +34,7 @@ class Recipe:
         """The model; ``dims`` and ``dropout`` are those of the network, where there is one."""
         arguments = {**self.arguments, **changes}
         network = {name: value for name, value in (("dims", dims), ("dropout", dropout)) if value is not None}
+        arguments.update({name: network.pop(name) for name in list(network) if name in self.others})  # arguments of the model itself
         if network and "mlp_params" in arguments:
             arguments["mlp_params"] = {**arguments["mlp_params"], **network}
         return self.kind(**arguments)

@@ -11,12 +11,14 @@ from torch_rechub.basic.layers.bilinear import BiLinearInteractionLayer
 from torch_rechub.basic.layers.cin import CIN
 from torch_rechub.basic.layers.cross import CrossLayer, CrossNetMix, CrossNetV2, CrossNetwork
 from torch_rechub.basic.layers.dense import Linear
+from torch_rechub.basic.layers.disentangled_attention import DisentangledSelfAttention
 from torch_rechub.basic.layers.dropout import Dropout
 from torch_rechub.basic.layers.embedding import EmbeddingLayer
 from torch_rechub.basic.layers.factorized import FactorizedBlock, FactorizedInteraction
 from torch_rechub.basic.layers.feature_linear import FeatureLinear
 from torch_rechub.basic.layers.ffm import CEN, FFM
 from torch_rechub.basic.layers.field_aware import FieldAwareProducts
+from torch_rechub.basic.layers.field_stack import FieldStack
 from torch_rechub.basic.layers.fm import FM
 from torch_rechub.basic.layers.gated_cross import GatedCrossNetwork
 from torch_rechub.basic.layers.interacting import InteractingLayer
@@ -26,6 +28,7 @@ from torch_rechub.basic.layers.mlp import MLP
 from torch_rechub.basic.layers.pairs import InnerProducts, WeightedPairs
 from torch_rechub.basic.layers.pooling import AveragePooling, ConcatPooling, SumPooling
 from torch_rechub.basic.layers.prediction import PredictionLayer
+from torch_rechub.basic.layers.self_mask_cross import SelfMaskCrossNetwork
 from torch_rechub.basic.layers.senet import SENETLayer
 from torch_rechub.basic.layers.table import EmbeddingTable
 
@@ -41,6 +44,7 @@ __all__ = [
     "Linear",
     "LR",
     "FeatureLinear",
+    "FieldStack",
     "MLP",
     "PredictionLayer",
     "FM",
@@ -56,9 +60,11 @@ __all__ = [
     "CrossNetV2",
     "CrossNetMix",
     "GatedCrossNetwork",
+    "SelfMaskCrossNetwork",
     "FactorizedInteraction",
     "FactorizedBlock",
     "BiLinearInteractionLayer",
     "SENETLayer",
     "InteractingLayer",
+    "DisentangledSelfAttention",
 ]

@@ -4,6 +4,8 @@ from torch_rechub.models.ranking.branches import Branches
 from torch_rechub.models.ranking.dcn import DCN
 from torch_rechub.models.ranking.dcn_v2 import DCNv2
 from torch_rechub.models.ranking.deepfm import DeepFM
+from torch_rechub.models.ranking.destine import DESTINE
+from torch_rechub.models.ranking.fcn import FCN
 from torch_rechub.models.ranking.ffm import FFM
 from torch_rechub.models.ranking.finalmlp import FinalMLP
 from torch_rechub.models.ranking.finalnet import FinalNet
@@ -14,13 +16,16 @@ from torch_rechub.models.ranking.gdcn import GDCN
 from torch_rechub.models.ranking.hofm import HOFM
 from torch_rechub.models.ranking.lr import LR
 from torch_rechub.models.ranking.masknet import MaskNet
+from torch_rechub.models.ranking.qnn_alpha import QNNAlpha
 from torch_rechub.models.ranking.widedeep import WideDeep
 
 __all__ = [
     "Branches",
     "DCN",
     "DCNv2",
+    "DESTINE",
     "DeepFM",
+    "FCN",
     "FFM",
     "FM",
     "FinalMLP",
@@ -31,5 +36,6 @@ __all__ = [
     "HOFM",
     "LR",
     "MaskNet",
+    "QNNAlpha",
     "WideDeep",
 ]

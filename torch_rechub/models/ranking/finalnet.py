@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.features import Feature
 from torch_rechub.basic.layers import EmbeddingLayer, FactorizedBlock
-from torch_rechub.basic.loss_func import prediction_loss
 from torch_rechub.models.arguments import arguments_of_mlp, fields_of, pooled_features
 from torch_rechub.models.base import AuxiliaryLossModel
+from torch_rechub.models.distillation import distillation_loss
 from torch_rechub.types import Features, Scores
 
 __all__ = ["FinalNet"]
-
-_BCE_OF_LOGITS = nn.BCEWithLogitsLoss()
 
 
 @named_arguments
@@ -84,8 +82,7 @@ class FinalNet(AuxiliaryLossModel):
 
     def auxiliary_loss(self, logits: Scores, parts: tuple[Tensor, ...], y: Tensor, weight: Tensor | None) -> Tensor:
         """The cross-entropy of each block and the prediction of both."""
-        teacher = torch.sigmoid(logits.detach().to(y.dtype))
-        return sum((prediction_loss(_BCE_OF_LOGITS, part, teacher, weight) for part in parts), y.new_zeros(()))
+        return distillation_loss(logits, parts, weight)
 
 
 class _FieldGate(nn.Module):
