@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 __all__ = ["check_keywords", "choice", "closest", "named_arguments", "optional_name", "positive_number", "unknown_argument", "whole_number"]
+__all__ = ["check_keywords", "choice", "closest", "named_arguments", "positive_number", "probability", "unknown_argument", "whole_number"]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
@@ -185,6 +186,19 @@ def positive_number(name: str, value: Any, instead: str = "") -> float:
     number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be a number > 0{instead}; got {value!r}.")
+    return number
+
+
+def probability(name: str, value: Any) -> float:
+    """A number in [0, 1) of any numeric type, as Python's float: the probability of a dropout.
+
+    Raises:
+        ValueError: naming the argument, what must hold and what came.
+    """
+    value = value.item() if callable(getattr(value, "item", None)) and getattr(value, "ndim", 1) == 0 else value  # of torch or numpy
+    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be >= 0 and < 1; got {value!r}. It is the probability of a zero, for example 0.1.")
     return number
 
 

@@ -105,7 +105,7 @@ class EmbeddingLayer(nn.Module):
             if len(self._plans) == 64:  # the caller creates new feature objects at every step
                 self._plans.clear()
             with untraced() if torch.jit.is_tracing() else nullcontext():
-                self._plans[key] = plan = LookupPlan(features, self.table_of, self._called)
+                self._plans[key] = plan = LookupPlan(features, self.table_of, self._called, self.tables.values())
         return plan
 
     def _called(self, name: str) -> nn.Module | None:

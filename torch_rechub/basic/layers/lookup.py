@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -93,10 +93,15 @@ class LookupPlan:
         features: the features to read; the result can be split by any lists of them.
         table_of: feature name -> the table of the feature.
         called: feature name -> the module to call in place of the fused lookup, or None.
+        tables: all tables of the layer, which give the type of dense columns where no embedded feature is read.
     """
 
     def __init__(
-        self, features: Sequence[Feature], table_of: Callable[[str], EmbeddingTable], called: Callable[[str], nn.Module | None]
+        self,
+        features: Sequence[Feature],
+        table_of: Callable[[str], EmbeddingTable],
+        called: Callable[[str], nn.Module | None],
+        tables: Iterable[nn.Module] = (),
     ) -> None:
         self.features = tuple(features)  # a reference, because the ids of these objects are keys of the cache below
         grouped: dict[int, tuple[EmbeddingTable, dict[str, EmbeddedFeature]]] = {}
@@ -109,6 +114,7 @@ class LookupPlan:
                     continue
                 grouped.setdefault(id(table), (table, {}))[1][feature.name] = feature
         self.modules: list[nn.Module] = [*(table for table, _ in grouped.values()), *(lookup.module for lookup in by_call.values())]
+        self._typed = self.modules or list(tables)
         lookups = [TableLookup(list(members.values()), table) for table, members in grouped.values()]
         self.lookups: list[TableLookup | ModuleLookup] = [*lookups, *by_call.values()]
         blocks = [names for lookup in self.lookups for names in lookup.blocks]
@@ -118,7 +124,7 @@ class LookupPlan:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the columns that come out: that of the embeddings, which ``model.double()`` and the like change."""
-        weights = (getattr(module, "weight", None) for module in self.modules)
+        weights = (getattr(module, "weight", None) for module in self._typed)
         return next((weight.dtype for weight in weights if isinstance(weight, Tensor)), torch.float32)
 
     def __call__(self, x: Features, wide: bool = False) -> Embedded:

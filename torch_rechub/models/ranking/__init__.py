@@ -1,10 +1,15 @@
 """Click-through-rate models: features of a user, an item and a context -> the probability of a click."""
 
+from torch_rechub.models.ranking.afn import AFN
+from torch_rechub.models.ranking.aoanet import AOANet
 from torch_rechub.models.ranking.branches import Branches
 from torch_rechub.models.ranking.dcn import DCN
 from torch_rechub.models.ranking.dcn_v2 import DCNv2
 from torch_rechub.models.ranking.deepfm import DeepFM
+from torch_rechub.models.ranking.deepim import DeepIM
 from torch_rechub.models.ranking.destine import DESTINE
+from torch_rechub.models.ranking.dlrm import DLRM
+from torch_rechub.models.ranking.dnn import DNN
 from torch_rechub.models.ranking.fcn import FCN
 from torch_rechub.models.ranking.ffm import FFM
 from torch_rechub.models.ranking.finalmlp import FinalMLP
@@ -16,15 +21,25 @@ from torch_rechub.models.ranking.gdcn import GDCN
 from torch_rechub.models.ranking.hofm import HOFM
 from torch_rechub.models.ranking.lr import LR
 from torch_rechub.models.ranking.masknet import MaskNet
+from torch_rechub.models.ranking.nfm import NFM
+from torch_rechub.models.ranking.onn import ONN
+from torch_rechub.models.ranking.pnn import PNN
 from torch_rechub.models.ranking.qnn_alpha import QNNAlpha
+from torch_rechub.models.ranking.sam import SAM
 from torch_rechub.models.ranking.widedeep import WideDeep
+from torch_rechub.models.ranking.xdeepfm import xDeepFM
 
 __all__ = [
+    "AFN",
+    "AOANet",
     "Branches",
     "DCN",
     "DCNv2",
     "DESTINE",
+    "DLRM",
+    "DNN",
     "DeepFM",
+    "DeepIM",
     "FCN",
     "FFM",
     "FM",
@@ -36,6 +51,11 @@ __all__ = [
     "HOFM",
     "LR",
     "MaskNet",
+    "NFM",
+    "ONN",
+    "PNN",
     "QNNAlpha",
+    "SAM",
     "WideDeep",
+    "xDeepFM",
 ]
