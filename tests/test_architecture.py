@@ -164,10 +164,11 @@ def test_private_names_of_torch_are_in_one_file():
 #: What each room inside `basic` may import of `basic`, besides itself.
 INSIDE_BASIC = {
     "initializers": set(),
-    "activation": set(),
+    "normalization": set(),
+    "activation": {"normalization"},
     "features": {"initializers", "activation"},
     "batch": {"features", "initializers", "activation"},
-    "layers": {"batch", "features", "initializers", "activation"},
+    "layers": {"batch", "features", "initializers", "activation", "normalization"},
 }
 INSIDE_BASIC["loss_func"] = INSIDE_BASIC["metric"] = INSIDE_BASIC["tracking"] = {*INSIDE_BASIC["layers"], "layers"}
 INSIDE_BASIC["callback"] = {*INSIDE_BASIC["metric"], "loss_func", "metric", "tracking"}

@@ -117,9 +117,9 @@ def test_sharing_tables_leaves_the_given_model_as_it_is(batch):
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.RECIPES if isinstance(zoo.model(name), AuxiliaryLossModel)])
-def test_a_replaced_prediction_is_refused_in_training(name, batch):
+def test_a_replaced_prediction_is_refused_in_training(name):
     """Where a hook replaces the prediction the further term would be lost: in training that is an error, in evaluation it is not."""
-    x, y = batch
+    x, y = zoo.tensors(12, name=name)
     model = zoo.model(name)
     model.register_forward_hook(lambda module, inputs, output: output * 0.5)
     with pytest.raises(ValueError, match=rf"{type(model).__name__}.*Override outputs"):

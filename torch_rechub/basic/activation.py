@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_rechub.basic.normalization import masked_batch_norm
 from torch_rechub.torch_private import local_metadata_of
 
 __all__ = ["Dice", "activation_layer"]
@@ -40,7 +41,8 @@ class Dice(nn.Module):
         n_neuron: width of the input; None takes it from the first training batch or from the loaded state.
 
     Shape:
-        ``(..., n)`` -> ``(..., n)``; all but the last axis are the batch.
+        ``(..., n)`` -> ``(..., n)``; all but the last axis are the batch. With a ``mask`` ``(...)`` the statistics are those of the
+        entries where it is True.
 
     Example:
         >>> Dice()(torch.tensor([[-1.0, 2.0], [1.0, 4.0]])).shape
@@ -58,13 +60,16 @@ class Dice(nn.Module):
         self.register_buffer("running_mean", None if n_neuron is None else torch.zeros(n_neuron), persistent=False)
         self.register_buffer("running_var", None if n_neuron is None else torch.ones(n_neuron), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Apply the activation to ``x``."""
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])  # (B, n); an ONNX export does not know the width after a reshape
         use_batch = self.training and rows.shape[0] > 1
         if use_batch and self.running_mean is None:
             self._create_averages(rows)
-        if use_batch or self.running_mean is not None:
+        if mask is not None and (use_batch or self.running_mean is not None):
+            averages = self.running_mean, self.running_var
+            normalised = masked_batch_norm(rows, mask.reshape(-1), *averages, training=use_batch, momentum=self.momentum, eps=self.epsilon)
+        elif use_batch or self.running_mean is not None:
             normalised = F.batch_norm(rows, self.running_mean, self.running_var, None, None, use_batch, self.momentum, self.epsilon)
         else:
             normalised = rows / (1 + self.epsilon) ** 0.5  # no averages yet: mean 0, variance 1

@@ -33,7 +33,8 @@ class RowObjective(Objective):
         model: maps features to ``(B,)`` or ``(B, 1)``; with ``loss_mode=False`` to ``(prediction, extra loss)``.
         criterion: a loss of ``(prediction, y)``; see :func:`~torch_rechub.basic.loss_func.prediction_loss`. Its parameters are learned.
         regularization: a penalty on the weights.
-        loss_mode: False where the model returns an extra loss, the mean over the batch's rows, beside its prediction.
+        loss_mode: False where the model returns an extra loss, the mean over the batch's rows, beside its prediction. A model whose
+            prediction carries its further loss (``AuxiliaryLossModel``) trains alike with True and False.
     """
 
     def __init__(self, model: nn.Module, criterion: Any, regularization: RegularizationLoss | None = None, loss_mode: bool = True) -> None:
@@ -176,7 +177,8 @@ class RowObjective(Objective):
         """
         output: Any = self.model(x)
         is_pair = isinstance(output, tuple | list) and len(output) == 2
-        if self.loss_mode and isinstance(output, Tensor):
+        adds_a_loss = getattr(plain_model(self.model), "has_auxiliary_loss", False)
+        if isinstance(output, Tensor) and (self.loss_mode or adds_a_loss):
             return output, None
         if not self.loss_mode and is_pair:
             return output[0], output[1]

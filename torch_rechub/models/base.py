@@ -63,6 +63,7 @@ class AuxiliaryLossModel(RankingModel):
     every loss of it adds the term: that of ``model(batch)`` and that of a trainer with any criterion. In evaluation there is none.
     """
 
+    has_auxiliary_loss: ClassVar[bool] = True  #: a trainer with ``loss_mode=False`` takes the model too
     stops_gradient: ClassVar[bool] = False  #: whether a part of the term is a constant for its gradient, such as a teacher's prediction
 
     def outputs(self, x: Features) -> tuple[Scores, tuple[Tensor, ...]]:

@@ -95,8 +95,9 @@ def _copies(model: nn.Module, sample: Sample) -> None:
 
 @law("missing feature")
 def _missing_feature(model: nn.Module, sample: Sample) -> None:
-    """A batch without one of the model's columns is an error that names it; further columns are allowed."""
-    names = {str(getattr(feature, "name", "")) for feature in features_of(model)}
+    """A batch without a column that a prediction reads is an error that names it; further columns are allowed."""
+    training = {id(feature) for feature in getattr(model, "training_features", [])}  # columns that only the training loss reads
+    names = {str(getattr(feature, "name", "")) for feature in features_of(model) if id(feature) not in training}
     model.eval()({**sample.x, "a further column": torch.zeros(len(sample.y))})
     for name in sorted(names):
         error = _error_of(model, {key: column for key, column in sample.x.items() if key != name})
@@ -107,8 +108,9 @@ def _missing_feature(model: nn.Module, sample: Sample) -> None:
 @law("unknown id")
 def _unknown_id(model: nn.Module, sample: Sample) -> None:
     """An id outside the vocabulary is an error that names the feature."""
+    training = {id(feature) for feature in getattr(model, "training_features", [])}
     for feature in features_of(model):
-        if isinstance(feature, EmbeddedFeature):
+        if isinstance(feature, EmbeddedFeature) and id(feature) not in training:
             column = sample.x[feature.name].clone()
             column.view(-1)[0] = feature.vocab_size
             error = _error_of(model.eval(), {**sample.x, feature.name: column})

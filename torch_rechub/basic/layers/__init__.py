@@ -5,7 +5,9 @@ Axis letters, here and in every shape comment of the library:
 B batch, F fields, D embedding, L length, T tasks, K experts, N negatives.
 """
 
+from torch_rechub.basic.layers.activation_unit import ActivationUnit
 from torch_rechub.basic.layers.anova import ANOVA
+from torch_rechub.basic.layers.augru import AUGRU, AUGRU_Cell
 from torch_rechub.basic.layers.batch_norm import BatchNorm1d
 from torch_rechub.basic.layers.bilinear import BiLinearInteractionLayer
 from torch_rechub.basic.layers.cin import CIN
@@ -31,6 +33,7 @@ from torch_rechub.basic.layers.prediction import PredictionLayer
 from torch_rechub.basic.layers.self_mask_cross import SelfMaskCrossNetwork
 from torch_rechub.basic.layers.senet import SENETLayer
 from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.basic.layers.transformer import LastPositionTransformer
 
 __all__ = [
     "EmbeddingLayer",
@@ -67,4 +70,8 @@ __all__ = [
     "SENETLayer",
     "InteractingLayer",
     "DisentangledSelfAttention",
+    "ActivationUnit",
+    "AUGRU",
+    "AUGRU_Cell",
+    "LastPositionTransformer",
 ]

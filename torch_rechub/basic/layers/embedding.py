@@ -169,10 +169,12 @@ class EmbeddedByCalls:
         """As :meth:`Embedded.flat`."""
         return self._layer(self._x, features, squeeze_dim=True)
 
-    def through(self, module: nn.Module, features: Sequence[Feature], further: Sequence[Tensor] = ()) -> Tensor:
+    def through(
+        self, module: nn.Module, features: Sequence[Feature], further: Sequence[Tensor] = (), leading: Sequence[Tensor] = ()
+    ) -> Tensor:
         """As :meth:`Embedded.through`."""
-        columns = [self.flat(features)] if features or not further else []
-        return module(torch.cat([*columns, *further], dim=1))
+        columns = [self.flat(features)] if features or not (further or leading) else []
+        return module(torch.cat([*leading, *columns, *further], dim=1))
 
 
 def _table_key(feature: EmbeddedFeature) -> str:

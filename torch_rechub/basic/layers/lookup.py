@@ -170,7 +170,9 @@ class Embedded:
         """All columns of ``features``, concatenated: ``(B, sum of embed_dim)``, embedded columns in order, then dense columns."""
         return _side_by_side(self._columns(features))
 
-    def through(self, module: nn.Module, features: Sequence[Feature], further: Sequence[Tensor] = ()) -> Tensor:
+    def through(
+        self, module: nn.Module, features: Sequence[Feature], further: Sequence[Tensor] = (), leading: Sequence[Tensor] = ()
+    ) -> Tensor:
         """``module`` applied to all columns of ``features`` side by side, ``(B, sum of embed_dim)``: a network, a linear layer, a cross.
 
         Models hand their lookups to their first layers in this way, and not as a matrix of their own.
@@ -179,8 +181,9 @@ class Embedded:
             module: a layer of ``(B, n)``.
             features: some of the features that were looked up; may be empty where ``further`` is not.
             further: matrices ``(B, *)`` that follow the columns, such as products of embeddings.
+            leading: matrices ``(B, *)`` in front of the columns, such as the interests in a history.
         """
-        return module(_side_by_side([*self._columns(features), *further]))
+        return module(_side_by_side([*leading, *self._columns(features), *further]))
 
     def _columns(self, features: Sequence[Feature]) -> list[Tensor]:
         """The embedded columns, then the dense ones, as matrices ``(B, *)``."""

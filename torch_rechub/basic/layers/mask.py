@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_rechub.basic.features import EmbeddedFeature
 from torch_rechub.types import Features
 
-__all__ = ["InputMask"]
+__all__ = ["InputMask", "masked_softmax"]
 
 
 class InputMask(nn.Module):
@@ -41,3 +41,15 @@ def _is_not_padding(x: Features, feature: EmbeddedFeature) -> Tensor:
     if not isinstance(feature, EmbeddedFeature):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"InputMask: features must be SparseFeature or SequenceFeature; got {feature!r}. A dense column has no padding.")
     return x[feature.name].long() != (-1 if feature.padding_idx is None else feature.padding_idx)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """The softmax over the last axis of the entries where ``mask`` is True; 0 elsewhere, and everywhere in a row without one.
+
+    Example:
+        >>> masked_softmax(torch.zeros(2, 3), torch.tensor([[True, True, False], [False, False, False]]))
+        tensor([[0.5000, 0.5000, 0.0000],
+                [0.0000, 0.0000, 0.0000]])
+    """
+    weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
+    return weights.masked_fill(~mask, 0.0)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor, nn
 
 from torch_rechub.arguments import choice, named_arguments
-from torch_rechub.basic.activation import activation_layer
+from torch_rechub.basic.activation import Dice, activation_layer
 from torch_rechub.basic.layers.batch_norm import BatchNorm1d
 from torch_rechub.basic.layers.dense import Linear
 from torch_rechub.basic.layers.dropout import Dropout
@@ -35,7 +35,8 @@ class MLP(nn.Module):
         norm: normalisation behind each hidden Linear: "batch", "layer" (Ba, Kiros & Hinton, 2016), or None.
 
     Shape:
-        ``(B, input_dim)`` -> ``(B, 1)``, or ``(B, dims[-1])`` without the output layer.
+        ``(B, input_dim)`` -> ``(B, 1)``, or ``(B, dims[-1])`` without the output layer. With a ``mask`` ``(B,)`` batch normalisation and
+        Dice take their statistics from the rows where it is True.
 
     Raises:
         ValueError: a width is below 1, ``dropout`` is out of range, or ``activation`` or ``norm`` has an unknown name.
@@ -70,11 +71,20 @@ class MLP(nn.Module):
         if output_layer:
             layers.append(nn.Linear(width, 1))
         self.output_dim = 1 if output_layer else width  #: number of outputs
-        self.mlp = nn.Sequential(*layers)
+        self.mlp = _Layers(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The output of the last layer."""
-        return self.mlp(x)
+        return self.mlp(x) if mask is None else self.mlp(x, mask)
+
+
+class _Layers(nn.Sequential):
+    """``nn.Sequential`` that hands a mask of rows to the layers that compute statistics of a batch."""
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        for layer in self:
+            input = layer(input, mask) if mask is not None and isinstance(layer, BatchNorm1d | Dice) else layer(input)
+        return input
 
 
 def _activation(name: str | type[nn.Module], width: int) -> nn.Module:

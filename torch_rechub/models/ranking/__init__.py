@@ -3,11 +3,14 @@
 from torch_rechub.models.ranking.afn import AFN
 from torch_rechub.models.ranking.aoanet import AOANet
 from torch_rechub.models.ranking.branches import Branches
+from torch_rechub.models.ranking.bst import BST
 from torch_rechub.models.ranking.dcn import DCN
 from torch_rechub.models.ranking.dcn_v2 import DCNv2
 from torch_rechub.models.ranking.deepfm import DeepFM
 from torch_rechub.models.ranking.deepim import DeepIM
 from torch_rechub.models.ranking.destine import DESTINE
+from torch_rechub.models.ranking.dien import DIEN
+from torch_rechub.models.ranking.din import DIN
 from torch_rechub.models.ranking.dlrm import DLRM
 from torch_rechub.models.ranking.dnn import DNN
 from torch_rechub.models.ranking.fcn import FCN
@@ -32,12 +35,15 @@ from torch_rechub.models.ranking.xdeepfm import xDeepFM
 __all__ = [
     "AFN",
     "AOANet",
+    "BST",
     "Branches",
     "DCN",
     "DCNv2",
     "DESTINE",
     "DLRM",
     "DNN",
+    "DIEN",
+    "DIN",
     "DeepFM",
     "DeepIM",
     "FCN",
