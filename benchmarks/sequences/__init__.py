@@ -1,0 +1,1 @@
+"""Models of histories against mean pooling, on MovieLens-100K split by time."""
