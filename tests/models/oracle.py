@@ -48,3 +48,13 @@ def assert_rows(model, x, expected):
     with torch.no_grad():
         rows = torch.stack([torch.as_tensor(expected(row)).reshape(()) for row in range(5)])
         torch.testing.assert_close(model.logits(x), rows, rtol=1e-9, atol=1e-9)
+
+
+def stacked(model, x, row):
+    """The fields of one row: the embedded ones and a linear map of all dense columns."""
+    stack = model.stack
+    vectors = fields(model.embedding, model.features, x, row)
+    if stack.linear is None:
+        return vectors
+    dense = torch.cat([embedding_of(model.embedding, feature, x, row) for feature in stack.dense])
+    return [*vectors, stack.linear.weight @ dense + stack.linear.bias]

@@ -5,22 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import zoo
-from oracle import assert_rows, embedding_of, fields, inputs_of, random_model
+from oracle import assert_rows, inputs_of, random_model, stacked
 from torch import nn
 from torch.nn.functional import binary_cross_entropy as bce
 
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models import ranking
 
-
-def stacked(model, x, row):
-    """The fields of one row: the embedded ones and a linear map of all dense columns."""
-    stack = model.stack
-    vectors = fields(model.embedding, model.features, x, row)
-    if stack.linear is None:
-        return vectors
-    dense = torch.cat([embedding_of(model.embedding, feature, x, row) for feature in stack.dense])
-    return [*vectors, stack.linear.weight @ dense + stack.linear.bias]
+NARROW = SparseFeature("narrow", 5, 1)
 
 
 def exp_weights(scores):
@@ -98,15 +90,14 @@ def test_fcn_is_two_cross_networks_with_masks(changes):
 
 
 def test_fcn_weighs_the_loss_of_a_network_by_its_excess():
-    """Tri-BCE: L + max(0, L_E - L) L_E + max(0, L_L - L) L_L."""
+    """Tri-BCE: L + max(0, L_E - L) L_E + max(0, L_L - L) L_L; a network that is better than both together adds nothing."""
     model, (x, y) = zoo.model("FCN", exponential_dropout=0.0, linear_dropout=0.0), zoo.tensors(12)
-    with torch.no_grad():
-        model.exponential[1].bias.fill_(2.0)
     logits, parts = model.outputs(x)
-    total, first, second = (bce(part.sigmoid(), y) for part in (logits, *parts))
-    expected = total + sum(loss * (loss - total) for loss in (first, second) if loss > total)
-    assert expected > total
-    torch.testing.assert_close(model((x, y)), expected)
+    torch.testing.assert_close(model((x, y)), bce(logits.sigmoid(), y) + model.auxiliary_loss(logits, parts, y, None))
+    better, worse = 2 * y - 1, 1 - 2 * y + 0.5
+    both, loss = (bce(part.sigmoid(), y) for part in (0.5 * (better + worse), worse))
+    assert loss > both > bce(better.sigmoid(), y)
+    torch.testing.assert_close(model.auxiliary_loss(0.5 * (better + worse), (better, worse), y, None), loss * (loss - both))
 
 
 @pytest.mark.parametrize("changes", [{}, {"num_heads": 2}, {"norm": None, "num_rows": 2}])
@@ -160,6 +151,11 @@ def test_qnn_alpha_learns_from_the_mean_of_two_passes():
         (lambda: ranking.QNNAlpha([zoo.USER], num_heads=3), "QNNAlpha: num_heads must divide embed_dim=4"),
         (lambda: ranking.QNNAlpha([zoo.USER], dropout=1.0), "QNNAlpha: dropout must be >= 0 and < 1; got 1.0"),
         (lambda: ranking.QNNAlpha([zoo.USER], norm="group"), "QNNAlpha: norm must be 'batch' or 'layer' or None"),
+        (lambda: ranking.TF4CTR([zoo.USER], {"dims": [4]}, {}), "TF4CTR: hard_params must have dims"),
+        (lambda: ranking.TF4CTR([zoo.USER], {"dims": [4]}, {"dims": [4]}, c=1.5), r"c and alpha must be in \[0, 1\].*c=1.5"),
+        (lambda: ranking.TF4CTR([NARROW], {"dims": [4]}, {"dims": [4]}), "'separate' needs an embed_dim of 2 or more; got 1"),
+        (lambda: ranking.TF4CTR([zoo.USER], {"dims": [4]}, {"dims": [4]}, fusion="mean"), "TF4CTR: fusion must be"),
+        (lambda: ranking.Wukong([zoo.USER], {}, {"dims": [4]}, rank=0), "Wukong: rank must be an integer >= 1; got 0"),
         (lambda: ranking.GDCN([zoo.USER], {}, model_structure="both"), "GDCN: model_structure must be 'parallel' or 'stacked'"),
     ],
 )

@@ -102,4 +102,31 @@ RECIPES = {
         {"features": FEATURES, "n_layers": 2},
         {"features": FEWER, "n_layers": 1, "num_rows": 2, "num_heads": 2, "dropout": 0.5, "norm": None, "self_ensemble": False},
     ),
+    "TF4CTR": Recipe(
+        ranking.TF4CTR,
+        {"features": FEATURES, "easy_params": NETWORK, "hard_params": {"dims": [8, 6], "dropout": 0.2}},
+        {
+            "features": FEWER,
+            "easy_params": {"dims": [5]},
+            "hard_params": {"dims": [5]},
+            "sample_selection": "experts",
+            "fusion": "experts",
+            "c": 0.5,
+            "gamma": 1.0,
+            "alpha": 0.9,
+        },
+    ),
+    "Wukong": Recipe(
+        ranking.Wukong,
+        {"features": FEATURES, "mlp_params": NETWORK, "fmb_params": {"dims": [6]}, "n_layers": 2, "n_fmb": 3, "n_lcb": 2, "rank": 2},
+        {
+            "features": FEWER,
+            "mlp_params": {"dims": [5]},
+            "fmb_params": {"dims": [5]},
+            "n_layers": 1,
+            "n_fmb": 2,
+            "n_lcb": 3,
+            "rank": 1,
+        },
+    ),
 }

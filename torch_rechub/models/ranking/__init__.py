@@ -29,7 +29,9 @@ from torch_rechub.models.ranking.onn import ONN
 from torch_rechub.models.ranking.pnn import PNN
 from torch_rechub.models.ranking.qnn_alpha import QNNAlpha
 from torch_rechub.models.ranking.sam import SAM
+from torch_rechub.models.ranking.tf4ctr import TF4CTR
 from torch_rechub.models.ranking.widedeep import WideDeep
+from torch_rechub.models.ranking.wukong import Wukong
 from torch_rechub.models.ranking.xdeepfm import xDeepFM
 
 __all__ = [
@@ -62,6 +64,8 @@ __all__ = [
     "PNN",
     "QNNAlpha",
     "SAM",
+    "TF4CTR",
     "WideDeep",
+    "Wukong",
     "xDeepFM",
 ]
