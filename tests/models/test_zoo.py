@@ -57,24 +57,26 @@ def test_two_models_never_share_weights(name):
 
 @pytest.mark.parametrize("name", RANKING)
 def test_every_argument_has_an_effect(name):
-    """Another value of any argument changes the weights or, with the same seed, the training loss or the predictions."""
+    """Another value of any argument changes the weights, the training loss or the predictions after a step, with the same seed."""
     recipe = zoo.RECIPES[name]
     arguments = list(inspect.signature(recipe.kind).parameters)
     assert sorted(recipe.others) == sorted(arguments)
     base = _outcome(name)
     for argument, value in recipe.others.items():
-        changed = _outcome(name, **{argument: value})
+        changed = _outcome(name, **{argument: value, **recipe.together.get(argument, {})})
         assert changed.keys() != base.keys() or any(
             changed[key].shape != tensor.shape or not torch.equal(changed[key], tensor) for key, tensor in base.items()
         ), f"{name}: {argument}={value!r} changes nothing"
 
 
 def _outcome(name, **changes):
-    """The weights, the training loss and the predictions of a model."""
+    """The training loss of a model, and its weights and predictions after a step."""
     model, (x, y) = zoo.model(name, **changes), zoo.tensors(12, name=name)
     torch.manual_seed(0)
-    loss = model.train()((x, y)).detach()
-    return {**zoo.copy_of(model.state_dict()), "loss": loss, "prediction": model.eval()(x).detach()}
+    loss = model.train()((x, y))
+    loss.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    return {**zoo.copy_of(model.state_dict()), "loss": loss.detach(), "prediction": model.eval()(x).detach()}
 
 
 @pytest.mark.parametrize("name", RANKING)

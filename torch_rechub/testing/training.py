@@ -41,6 +41,9 @@ def _gradients(model: nn.Module, sample: Sample) -> None:
     In training it is not where a part of the loss is a constant for its gradient (``stops_gradient``).
     """
     model = without_dropout(model).double()
+    with torch.no_grad():  # away from the initial weights, where inputs of ReLUs may be zero
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
     x = {name: column.double() if column.is_floating_point() else column for name, column in sample.x.items()}
     for training in (False,) if getattr(model, "stops_gradient", False) else (True, False):
         _compare_with_differences(model.train(training), x, sample.y.double())
@@ -95,25 +98,20 @@ def _row_mode(model: nn.Module, sample: Sample) -> None:
     if not table_weights(model):
         raise DoesNotApplyError("the model has no embedding table")
     by_rows, dense = without_dropout(model), copy.deepcopy(model)
-    optimizers: list[torch.optim.Optimizer] = [Adam(by_rows.parameters(), lr=1e-3), torch.optim.Adam(dense.parameters(), lr=1e-3)]
+    # The gradient of a bias in front of a normalisation is rounding, of which Adam makes large steps unless eps is larger.
+    optimizers: list[torch.optim.Optimizer] = [
+        Adam(by_rows.parameters(), lr=1e-3, eps=1e-4),
+        torch.optim.Adam(dense.parameters(), lr=1e-3, eps=1e-4),
+    ]
     for step in range(4):
         part = sample.rows(torch.arange(len(sample.y)).roll(step)[: max(2, len(sample.y) // 2)])
         for one, optimizer in zip((by_rows, dense), optimizers, strict=True):
             optimizer.zero_grad()
             one.train()((part.x, part.y)).backward()
-            _drop_noise(one)
             optimizer.step()
     weights = dense.state_dict()
     for name, value in by_rows.state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=1e-2, atol=2e-4, msg=lambda text, name=name: f"{name}: {text}")
-
-
-def _drop_noise(model: nn.Module, least: float = 1e-7) -> None:
-    """Set gradients to zero that are only rounding, as that of a bias in front of a batch norm: Adam would make large steps of them."""
-    tables = {id(weight) for weight in table_weights(model)}
-    for parameter in model.parameters():
-        if parameter.grad is not None and id(parameter) not in tables:
-            parameter.grad[parameter.grad.abs() < least] = 0.0
 
 
 @law("mixed precision")

@@ -151,8 +151,8 @@ def id_matrix(x: Mapping[str, Tensor], names: tuple[str, ...], wide: bool = Fals
             return x.ids[:, columns] if isinstance(columns, slice) else x.ids.index_select(1, columns)
     columns = [x[name] for name in names]
     if wide and any(column.dim() > 1 for column in columns):
-        shapes = {name: tuple(column.shape) for name, column in zip(names, columns, strict=True)}
-        if len(set(shapes.values())) > 1:
+        if any(column.shape != columns[0].shape for column in columns):
+            shapes = {name: tuple(column.shape) for name, column in zip(names, columns, strict=True)}
             raise ValueError(f"Sparse features that are embedded together must have ids of one shape; got {shapes}. Reshape them.")
         return torch.stack([column.long() for column in columns], dim=1)
     return torch.stack([column.reshape(-1).long() for column in columns], dim=1)

@@ -22,7 +22,8 @@ class BiLinearInteractionLayer(nn.Module):
     Args:
         input_dim: width of an embedding, D.
         num_fields: number of fields, F.
-        bilinear_type: "field_all" has one ``W``, "field_each" one for each field ``i``, "field_interaction" one for each pair.
+        bilinear_type: "field_all" has one ``W``, "field_each" one for each field ``i``, "field_interaction" one for each pair. With
+            "field_each" the last field has a matrix that no pair uses: it is not trained, and is there for the keys of saved weights.
 
     Shape:
         ``(B, F, D)`` -> ``(B, F * (F - 1) / 2, D)``, pairs in the order (0, 1), (0, 2), ..., (1, 2), ...
@@ -51,6 +52,8 @@ class BiLinearInteractionLayer(nn.Module):
         self.register_buffer("right", right, persistent=False)
         n_matrix = {"field_all": 1, "field_each": num_fields, "field_interaction": len(left)}[bilinear_type]
         layers = [nn.Linear(input_dim, input_dim, bias=False) for _ in range(n_matrix)]
+        if bilinear_type == "field_each":
+            layers[-1].requires_grad_(False)
         self.bilinear_layer = layers[0] if bilinear_type == "field_all" else nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:

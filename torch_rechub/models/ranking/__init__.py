@@ -1,11 +1,14 @@
 """Click-through-rate models: features of a user, an item and a context -> the probability of a click."""
 
+from torch_rechub.models.ranking.afm import AFM
 from torch_rechub.models.ranking.afn import AFN
 from torch_rechub.models.ranking.aoanet import AOANet
+from torch_rechub.models.ranking.autoint import AutoInt
 from torch_rechub.models.ranking.branches import Branches
 from torch_rechub.models.ranking.bst import BST
 from torch_rechub.models.ranking.dcn import DCN
 from torch_rechub.models.ranking.dcn_v2 import DCNv2
+from torch_rechub.models.ranking.deepffm import DeepFFM, FatDeepFFM
 from torch_rechub.models.ranking.deepfm import DeepFM
 from torch_rechub.models.ranking.deepim import DeepIM
 from torch_rechub.models.ranking.destine import DESTINE
@@ -13,8 +16,10 @@ from torch_rechub.models.ranking.dien import DIEN
 from torch_rechub.models.ranking.din import DIN
 from torch_rechub.models.ranking.dlrm import DLRM
 from torch_rechub.models.ranking.dnn import DNN
+from torch_rechub.models.ranking.edcn import EDCN
 from torch_rechub.models.ranking.fcn import FCN
 from torch_rechub.models.ranking.ffm import FFM
+from torch_rechub.models.ranking.fibinet import FiBiNet
 from torch_rechub.models.ranking.finalmlp import FinalMLP
 from torch_rechub.models.ranking.finalnet import FinalNet
 from torch_rechub.models.ranking.fm import FM
@@ -35,22 +40,28 @@ from torch_rechub.models.ranking.wukong import Wukong
 from torch_rechub.models.ranking.xdeepfm import xDeepFM
 
 __all__ = [
+    "AFM",
     "AFN",
     "AOANet",
+    "AutoInt",
     "BST",
     "Branches",
     "DCN",
     "DCNv2",
     "DESTINE",
-    "DLRM",
-    "DNN",
     "DIEN",
     "DIN",
+    "DLRM",
+    "DNN",
+    "DeepFFM",
     "DeepFM",
     "DeepIM",
+    "EDCN",
     "FCN",
     "FFM",
     "FM",
+    "FatDeepFFM",
+    "FiBiNet",
     "FinalMLP",
     "FinalNet",
     "FmFM",
