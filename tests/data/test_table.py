@@ -180,7 +180,6 @@ def test_table_missing_integers_become_nan():
 
 
 DATES = np.array(["2026-01-01"], "datetime64[D]")
-RAGGED = [[1, 2], [3]]
 REFUSED = {
     "strings": ({"city": ["rome", "oslo"]}, TypeError, ["Column 'city'", "numbers", "rome", "Encode"]),
     "strings in pandas": (pd.DataFrame({"city": ["rome", "oslo"]}), TypeError, ["Column 'city'", "rome", "Encode"]),
@@ -189,15 +188,6 @@ REFUSED = {
     "strings in arrow": (pa.table({"city": ["rome", "oslo"]}), TypeError, ["Column 'city'", "rome", "Encode"]),
     "objects": ({"city": np.array([None, 1, "x"], dtype=object)}, TypeError, ["Column 'city'", "numbers", "got 'x' at row 2", "Encode"]),
     "dates": ({"day": DATES}, TypeError, ["Column 'day'", "datetime64", "Encode"]),
-    "ragged list": ({"history": RAGGED}, ValueError, ["Column 'history'", "pad_sequences"]),
-    "ragged arrays": (
-        {"h": pd.Series([np.arange(2), np.arange(3)])},
-        ValueError,
-        ["Column 'h'", "2 at row 0 and 3 at row 1", "pad_sequences"],
-    ),
-    "ragged pandas": (pd.DataFrame({"h": RAGGED}), ValueError, ["Column 'h'", "2 at row 0 and 1 at row 1", "pad_sequences"]),
-    "ragged polars": (pl.DataFrame({"h": RAGGED}), ValueError, ["Column 'h'", "2 at row 0 and 1 at row 1", "pad_sequences"]),
-    "ragged arrow": (pa.table({"h": RAGGED}), ValueError, ["Column 'h'", "2 at row 0 and 1 at row 1", "pad_sequences"]),
     "missing list": (pd.DataFrame({"h": [[1], None]}), ValueError, ["Column 'h'", "missing", "pad_sequences"]),
     "missing list in arrow": (pa.table({"h": [[1], None]}), ValueError, ["Column 'h'", "pad_sequences"]),
     "missing list in polars": (pl.DataFrame({"h": [[1], None]}), ValueError, ["Column 'h'", "pad_sequences"]),

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from torch_rechub.arguments import named_arguments
+from torch_rechub.data.frames import to_array
 from torch_rechub.data.table import Table
 from torch_rechub.optional_libraries import import_library
 from torch_rechub.storage import expand
@@ -111,6 +112,7 @@ def _to_tensor(arr: Any, what: str) -> Tensor:
             raise ValueError(
                 f"Column '{what}': must have no missing value; got null at {unit} {first}. Fill it, for example with fill_null(0)."
             )
+    to_array(values, f"Column '{what}'")  # refuses lists of different lengths, which are no tensor
     return Table.from_columns({what: values}).x[what].contiguous()
 
 

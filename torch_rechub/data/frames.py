@@ -5,7 +5,7 @@ Frames are recognised by the module of their class, so this file imports neither
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,16 @@ from torch import Tensor
 
 from torch_rechub.data.numbers import check_exact, is_missing, refuse_masked, to_native
 
-__all__ = ["Array", "columns_in_words", "to_array", "to_arrays"]
+__all__ = ["Array", "RaggedListsError", "columns_in_words", "to_array", "to_arrays"]
 
 Array = npt.NDArray[Any]
 
 EXACT = 2.0**53  #: float64 holds every whole number up to here
 _PAD_ADVICE = "Pad it first: torch_rechub.utils.data.pad_sequences(values, maxlen=...)."
+
+
+class RaggedListsError(ValueError):
+    """The rows of a column are lists of different lengths."""
 
 
 def library(value: object) -> str:
@@ -40,15 +44,16 @@ def columns_in_words(names: Iterable[str], n_shown: int = 6) -> str:
     return f"{len(names)} column{'' if len(names) == 1 else 's'}: {', '.join(names[:n_shown])}{more}"
 
 
-def to_arrays(x: object) -> dict[str, Array]:
+def to_arrays(x: object, pad: Callable[[str, Any], Array] | None = None) -> dict[str, Array]:
     """The columns of ``x`` as arrays of any dtype. A column of lists of one length becomes a matrix. Memory is shared if possible.
 
     Args:
         x: a dict of arrays, tensors or lists, a pandas or polars DataFrame, or an Arrow table.
+        pad: ``(name, values)`` -> the matrix of a column of lists of different lengths; None refuses such columns.
 
     Raises:
         TypeError: when ``x`` is none of these, or a column's name is not a string.
-        ValueError: when two columns have the same name, or a column holds lists of different lengths.
+        ValueError: when two columns have the same name, or a column holds lists of different lengths and there is no ``pad``.
 
     Example:
         >>> to_arrays({"item": [3, 4], "history": [[1, 2], [0, 1]]})["history"].shape
@@ -62,7 +67,16 @@ def to_arrays(x: object) -> dict[str, Array]:
     duplicate = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if duplicate is not None:
         raise ValueError(f"Column names must differ; got '{duplicate}' {names.count(duplicate)} times. Rename or drop one.")
-    return {name: to_array(values, f"Column '{name}'") for name, values in pairs}
+    return {name: _array_of(name, values, pad) for name, values in pairs}
+
+
+def _array_of(name: str, values: Any, pad: Callable[[str, Any], Array] | None) -> Array:
+    try:
+        return to_array(values, f"Column '{name}'")
+    except RaggedListsError:
+        if pad is None:
+            raise
+        return pad(name, values)
 
 
 def _named_columns(x: Any) -> list[tuple[Any, Any]]:
@@ -148,7 +162,8 @@ def _from_list(values: Any, what: str) -> Array:
         missing = next((row for row, value in enumerate(values) if is_missing(value)), None)
         if missing is not None and any(hasattr(value, "__len__") for value in values):
             raise ValueError(_missing_row(what, missing)) from error
-        raise ValueError(f"{what}: rows must be numbers, or lists of one length; got lists of different lengths. {_PAD_ADVICE}") from error
+        kind = RaggedListsError if all(isinstance(value, list | tuple | np.ndarray) for value in values) else ValueError
+        raise kind(f"{what}: rows must be numbers, or lists of one length; got lists of different lengths. {_PAD_ADVICE}") from error
 
 
 def _from_pandas(values: Any, what: str) -> Array:
@@ -244,4 +259,6 @@ def _check_equal_lengths(lengths: Array, what: str) -> None:
     different_rows = np.flatnonzero(lengths != lengths[:1])
     if len(different_rows):
         row = int(different_rows[0])
-        raise ValueError(f"{what}: lists must have one length; got {lengths[0]} at row 0 and {lengths[row]} at row {row}. {_PAD_ADVICE}")
+        raise RaggedListsError(
+            f"{what}: lists must have one length; got {lengths[0]} at row 0 and {lengths[row]} at row {row}. {_PAD_ADVICE}"
+        )

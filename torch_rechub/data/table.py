@@ -14,6 +14,7 @@ from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch.packed import Layout, PackedFeatures
 from torch_rechub.data.frames import Array, columns_in_words, is_frame, library, to_array, to_arrays
 from torch_rechub.data.numbers import as_numbers
+from torch_rechub.data.padding import pad_sequences
 
 __all__ = ["RowIndex", "Table"]
 
@@ -34,6 +35,8 @@ class Table(Dataset[Any]):
         y: labels, float32 ``(N,)``, ``(N, T)`` for T tasks, or None.
         weight: row weights, float32 ``(N,)``, or None.
         row_numbers: the numbers that the rows have in the user's table, for errors; None counts them from 0.
+        lengths: name of a column of lists of different lengths -> the length of each row, ``(N,)``. In ``x`` all rows are padded with 0 at
+            their end; a batch is as wide as its own longest row.
 
     Example:
         >>> table = Table.from_columns({"item": [3, 4, 5], "price": [0.5, 1.0, 1.5]}, y=[1, 0, 1])
@@ -41,14 +44,23 @@ class Table(Dataset[Any]):
         (3, tensor([1., 1.]))
     """
 
-    def __init__(self, x: PackedFeatures, y: Tensor | None = None, weight: Tensor | None = None, row_numbers: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        x: PackedFeatures,
+        y: Tensor | None = None,
+        weight: Tensor | None = None,
+        row_numbers: Tensor | None = None,
+        lengths: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.x, self.y, self.weight, self.row_numbers = x, y, weight, row_numbers
+        self.lengths = dict(lengths or {})
 
     @classmethod
     def from_columns(cls, x: object, y: object = None, weight: object = None) -> Table:
         """Copy columns into packed matrices.
 
-        Integers and booleans are packed as ids, floats as numbers; each column of lists or of vectors becomes its own block. Numbers and
+        Integers and booleans are packed as ids, floats as numbers; each column of lists or of vectors becomes its own block. Lists of
+        different lengths are padded with 0 at their end, and each batch is as wide as its own longest list. Numbers and
         labels are rounded to float32. Whole numbers keep every value: a float64 column of whole numbers beyond 2**24 becomes integers, or
         stays float64 where values are missing.
 
@@ -62,13 +74,19 @@ class Table(Dataset[Any]):
             ValueError: when there is no column or no row, the lengths differ, pandas objects have their rows in different orders,
                 or a weight is negative or not finite.
         """
-        columns = {name: _check_numeric(array, f"Column '{name}'") for name, array in to_arrays(x).items()}
+        lengths: dict[str, Tensor] = {}
+
+        def pad(name: str, values: Any) -> Array:
+            lengths[name] = torch.tensor([len(value) for value in values], dtype=torch.int32)
+            return pad_sequences(values, padding="post")
+
+        columns = {name: _check_numeric(array, f"Column '{name}'") for name, array in to_arrays(x, pad).items()}
         n_row = _common_length(columns)
         for name, other in (("y", y), ("weight", weight)):
             _check_same_order(x, other, name)
         labels = None if y is None else _matrix(y, "y", n_row)
         weights = None if weight is None else _weights(weight, n_row)
-        return cls(_pack(columns, n_row), labels, weights)
+        return cls(_pack(columns, n_row), labels, weights, lengths=lengths)
 
     def __len__(self) -> int:
         return self.x.n_row
@@ -76,7 +94,7 @@ class Table(Dataset[Any]):
     def __getitem__(self, row: int) -> Any:
         """One row: ``({name: value}, y)``, ``({name: value}, y, weight)`` with row weights, or ``{name: value}`` without labels."""
         row = range(len(self))[row]
-        batch = self.batch(slice(row, row + 1))
+        batch = Table(self.x, self.y, self.weight).batch(slice(row, row + 1))  # of one width, so that rows can be collated
         x, *targets = batch if isinstance(batch, tuple) else (batch,)
         values = {name: column[0] for name, column in x.items()}
         return (values, *(target[0] for target in targets)) if targets else values
@@ -97,7 +115,7 @@ class Table(Dataset[Any]):
             rows: row numbers, or a slice. A slice gives views of the table, which must not be written into.
         """
         rows = _as_index(rows)
-        x = self.x.take(rows)
+        x = self._as_wide_as(rows).take(rows)
         if self.y is None:
             return x
         y = self.y[rows] if isinstance(rows, slice) else self.y.index_select(0, rows)
@@ -105,13 +123,24 @@ class Table(Dataset[Any]):
             return x, y
         return x, y, self.weight[rows] if isinstance(rows, slice) else self.weight.index_select(0, rows)
 
+    def _as_wide_as(self, rows: Tensor | slice) -> PackedFeatures:
+        """The features, whose columns of lists end where the longest list of ``rows`` ends; one place where all are empty."""
+        if not self.lengths:
+            return self.x
+        blocks = list(self.x.blocks)
+        for name, lengths in self.lengths.items():
+            _, j = self.x.layout.places[name]
+            width = max(1, int(lengths[rows].max())) if len(lengths[rows]) else 1
+            blocks[j] = blocks[j][:, :width]
+        return PackedFeatures(self.x.layout, self.x.ids, self.x.numbers, tuple(blocks))
+
     def take(self, rows: RowIndex) -> Table:
         """A table of the given rows, in the given order."""
         rows = _as_index(rows)
         small = torch.int32 if len(self) <= _INT32_MAX else torch.int64
         numbers = torch.arange(len(self), dtype=small) if self.row_numbers is None else self.row_numbers
         y, weight = (None if part is None else part[rows] for part in (self.y, self.weight))
-        return Table(self.x.take(rows), y, weight, numbers[rows])
+        return Table(self.x.take(rows), y, weight, numbers[rows], {name: lengths[rows] for name, lengths in self.lengths.items()})
 
     def __repr__(self) -> str:
         kinds = [kind for kind, tensor in (("labels", self.y), ("weights", self.weight)) if tensor is not None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_rechub.basic.batch.checks import check_features, rows_numbered_by
 from torch_rechub.basic.features import Feature
 from torch_rechub.data.loader import TableLoader
-from torch_rechub.data.validation import check_table
+from torch_rechub.data.validation import check_padding, check_table
 from torch_rechub.storage import NATURAL, check_shape, tensor_digest
 
 __all__ = ["TableSource"]
@@ -79,6 +79,7 @@ class TableSource:
 
     def check_features(self, features: Sequence[Feature]) -> None:
         """Check the features of the whole table; labels are not needed."""
+        check_padding(self.loader.table, features)
         with rows_numbered_by(self.loader.table.row_numbers):
             check_features(self.loader.table.x, features, rows_of="")
 

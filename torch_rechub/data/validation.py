@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch_rechub.arguments import named_arguments
 from torch_rechub.basic.batch.checks import check_features, check_labels, rows_numbered_by
-from torch_rechub.basic.features import Feature
+from torch_rechub.basic.features import Feature, SequenceFeature
 from torch_rechub.data.table import Table
 
-__all__ = ["check_table"]
+__all__ = ["check_padding", "check_table"]
 
 
 @named_arguments
@@ -33,7 +33,22 @@ def check_table(table: Table, features: Sequence[Feature], binary_labels: bool =
     """
     if len(table) == 0:
         raise ValueError("The data set must have at least one row; got none. Check the filter or the split_ratio that made it.")
+    check_padding(table, features)
     with rows_numbered_by(table.row_numbers):
         check_features(table.x, features, rows_of="")
         if table.y is not None:
             check_labels(table.y, table.weight, binary=binary_labels, rows_of="")
+
+
+def check_padding(table: Table, features: Sequence[Feature]) -> None:
+    """Check that features know the 0 that pads lists of different lengths.
+
+    Raises:
+        ValueError: naming a sequence whose padding id is another one, or which has none.
+    """
+    for feature in features:
+        if isinstance(feature, SequenceFeature) and feature.name in table.lengths and feature.padding_idx != 0:
+            raise ValueError(
+                f"SequenceFeature '{feature.name}': its lists have different lengths and are padded with 0, so padding_idx must be 0; got "
+                f"{feature.padding_idx}. Use padding_idx=0 and ids from 1, or pad the column with another id by pad_sequences."
+            )
