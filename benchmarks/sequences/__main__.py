@@ -2,9 +2,10 @@
 
     python -m benchmarks.sequences [--data FOLDER] [--seeds 1 2 3] [--write]
 
-A row is a rating, its label is rating >= 4, and its histories are the latest 50 films that the user liked before (their ids, their first
-genres). The first 80 % of the ratings train, the next 10 % decide when to stop, the last 10 % are measured once. The seed governs the
-weights, the shuffling and the dropout.
+Each rating is a row of label 1, and has one of label 0 with a film that the user has not rated up to then. The histories are the latest
+50 films that the user rated before (their ids, their first genres). The first 80 % of the ratings train, the next 10 % decide when to stop,
+the last 10 % are measured once. The seed governs the weights, the shuffling and the dropout. No model reads the user's id: most users of
+the last 10 % are new.
 """
 
 from __future__ import annotations
