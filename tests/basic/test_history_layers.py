@@ -114,10 +114,42 @@ def test_transformer_is_that_of_torch_at_the_last_position(num_layers):
     torch.testing.assert_close(ours(sequence, mask), torch_encoder(sequence, src_key_padding_mask=~mask)[:, -1])
 
 
+def test_target_attention_is_a_loop_over_heads_and_entries():
+    """Each head is the mean of the entries by the softmax of its products with the target; no entry gives zeros."""
+    layer = randomized(layers.TargetAttention(D, num_heads=2, attention_dim=3))
+    for row in range(B):
+        entries, heads = [HISTORY[row, i] for i in range(L) if MASK[row, i]], []
+        for head in range(2):
+            part = slice(3 * head, 3 * head + 3)
+            weights = [((layer.to_key.weight[part] @ e) @ (layer.to_query.weight[part] @ TARGET[row]) / 3**0.5).exp() for e in entries]
+            mean = sum((w / sum(weights) * e for w, e in zip(weights, entries, strict=True)), torch.zeros(D, dtype=torch.double))
+            heads.append(mean)
+        torch.testing.assert_close(layer(HISTORY, TARGET, MASK)[row], torch.cat(heads))
+
+
+def test_hash_attention_is_a_loop_over_signatures():
+    """For each signature the sum of the entries with that of the target, divided by its norm; then the mean over the signatures."""
+    torch.manual_seed(3)
+    layer = layers.HashAttention(D, n_hash=6, hash_bits=2).double()
+    n_equal = 0
+    for row in range(B):
+        total = torch.zeros(D, dtype=torch.double)
+        for first in (0, 2, 4):
+            bits = layer.projections[:, first : first + 2]
+            equal = [HISTORY[row, i] for i in range(L) if MASK[row, i] and torch.equal(HISTORY[row, i] @ bits > 0, TARGET[row] @ bits > 0)]
+            n_equal += len(equal)
+            if equal:
+                total += sum(equal) / sum(equal).norm()
+        torch.testing.assert_close(layer(HISTORY, TARGET, MASK)[row], total / 3)
+    assert n_equal > 3
+
+
 LAYERS = {
     "ActivationUnit": lambda: layers.ActivationUnit(D, dims=[3]),
     "ActivationUnit by softmax": lambda: layers.ActivationUnit(D, dims=[3], use_softmax=True),
     "AUGRU": lambda: layers.AUGRU(D),
+    "TargetAttention": lambda: layers.TargetAttention(D),
+    "HashAttention": lambda: layers.HashAttention(D, n_hash=12, hash_bits=1),
 }
 
 

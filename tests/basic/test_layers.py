@@ -96,7 +96,12 @@ RECIPES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], tuple[i
     "AUGRU_Cell": (lambda: layers.AUGRU_Cell(4), [(4,), (4,), (1,)], (4,), "Wu Uu bu Wr Ur br Wh Uh bh"),
 }
 LOOKUPS = {"EmbeddingLayer", "EmbeddingTable", "FeatureLinear", "FieldStack", "InputMask"}  # they read ids and have their own test files
-MASKED = {"AUGRU", "LastPositionTransformer"}  # of histories; tests/basic/test_history_layers.py has them
+MASKED = {
+    "AUGRU",
+    "HashAttention",
+    "LastPositionTransformer",
+    "TargetAttention",
+}  # tests/basic/test_history_layers.py has them
 
 
 def randomized(layer: nn.Module) -> nn.Module:

@@ -159,11 +159,12 @@ def test_padding_may_lie_anywhere(name):
     columns = [column for column in listed if x[column].dim() == 2]
     expected = model(x)
     assert expected.isfinite().all()
-    between = torch.tensor([1, 2, 3, 6])
-    for places, width in ((torch.arange(4) + 2, 6), (between, 7), (torch.arange(4), 6)):
+    length = x[columns[0]].shape[1]
+    between = torch.arange(length) + (torch.arange(length) > 1)
+    for places in (torch.arange(length) + 1, between, torch.arange(length)):
         moved = dict(x)
         for column in columns:
-            moved[column] = torch.zeros(5, width, dtype=torch.int64).index_copy(1, places, x[column])
+            moved[column] = torch.zeros(5, length + 1, dtype=torch.int64).index_copy(1, places, x[column])
         torch.testing.assert_close(model(moved), expected)
     empty = {column: torch.zeros_like(values) if column in columns else values for column, values in x.items()}
     assert model(empty).isfinite().all()
@@ -188,12 +189,12 @@ def test_padding_does_not_change_a_training_step(name):
     torch.testing.assert_close(results[1], results[0])
 
 
-def test_din_does_not_depend_on_the_order_of_a_history():
-    """The entries of a history are a set for DIN; BST and DIEN read their order."""
+def test_din_and_sdim_do_not_depend_on_the_order_of_a_history():
+    """The entries of a history are a set for DIN and SDIM; BST, DIEN and SIM read their order."""
     for name in MODELS:
         model, x = random_model(name)
         turned = {key: column.flip(1) if column.dim() == 2 else column for key, column in x.items()}
-        assert torch.allclose(model(turned), model(x)) == (name == "DIN")
+        assert torch.allclose(model(turned), model(x)) == (name in {"DIN", "SDIM"})
 
 
 def test_a_history_without_a_padding_id_is_padded_with_0(caplog):

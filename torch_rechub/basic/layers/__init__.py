@@ -33,6 +33,7 @@ from torch_rechub.basic.layers.prediction import PredictionLayer
 from torch_rechub.basic.layers.self_mask_cross import SelfMaskCrossNetwork
 from torch_rechub.basic.layers.senet import SENETLayer
 from torch_rechub.basic.layers.table import EmbeddingTable
+from torch_rechub.basic.layers.target_attention import HashAttention, TargetAttention
 from torch_rechub.basic.layers.transformer import LastPositionTransformer
 
 __all__ = [
@@ -74,4 +75,6 @@ __all__ = [
     "AUGRU",
     "AUGRU_Cell",
     "LastPositionTransformer",
+    "TargetAttention",
+    "HashAttention",
 ]

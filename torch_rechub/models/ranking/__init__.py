@@ -34,6 +34,8 @@ from torch_rechub.models.ranking.onn import ONN
 from torch_rechub.models.ranking.pnn import PNN
 from torch_rechub.models.ranking.qnn_alpha import QNNAlpha
 from torch_rechub.models.ranking.sam import SAM
+from torch_rechub.models.ranking.sdim import SDIM
+from torch_rechub.models.ranking.sim import SIM
 from torch_rechub.models.ranking.tf4ctr import TF4CTR
 from torch_rechub.models.ranking.widedeep import WideDeep
 from torch_rechub.models.ranking.wukong import Wukong
@@ -76,6 +78,8 @@ __all__ = [
     "QNNAlpha",
     "SAM",
     "TF4CTR",
+    "SDIM",
+    "SIM",
     "WideDeep",
     "Wukong",
     "xDeepFM",
