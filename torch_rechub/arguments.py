@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-__all__ = ["check_keywords", "choice", "closest", "named_arguments", "optional_name", "positive_number", "unknown_argument", "whole_number"]
-__all__ = ["check_keywords", "choice", "closest", "named_arguments", "positive_number", "probability", "unknown_argument", "whole_number"]
+__all__ = [
+    "check_keywords",
+    "choice",
+    "closest",
+    "named_arguments",
+    "optional_name",
+    "positive_number",
+    "probability",
+    "unknown_argument",
+    "whole_number",
+]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 

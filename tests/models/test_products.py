@@ -144,3 +144,32 @@ def test_products_refuse_other_arguments(make, said):
     """An argument out of range is an error that names the model, the argument and what came."""
     with pytest.raises(ValueError, match=said):
         make()
+
+
+#: Model -> arguments, and the number of parameters that BARS publishes for Frappe: 5389 ids in 10 fields, embeddings of width 10.
+NETWORK = {"dims": [400, 400, 400], "norm": None}
+PUBLISHED = {
+    "LR": ({}, 5390),
+    "FM": ({}, 59280),
+    "FFM": ({}, 490400),
+    "HOFM": ({}, 113170),
+    "FwFM": ({"linear_type": "FeLV"}, 107826),
+    "FmFM": ({"field_interaction_type": "vectorized"}, 59730),
+    "NFM": ({"mlp_params": NETWORK}, 384880 + 1),  # ours has a bias in both parts
+    "PNN": ({"mlp_params": NETWORK}, 433491),
+    "xDeepFM": ({"mlp_params": NETWORK | {"norm": "batch"}, "cin_size": [64]}, 429809 + 1),  # as above
+    "AFN": ({"mlp_params": {"dims": [400], "norm": None}, "logarithmic_neurons": 1000, "dnn_params": NETWORK}, 4482205),
+    "DeepIM": ({"mlp_params": NETWORK | {"norm": "batch"}, "order": 3}, 417922),
+    "DLRM": ({"mlp_params": NETWORK | {"norm": "batch"}, "interaction": "cat"}, 417891),
+    "SAM": ({"interaction_type": "SAM3A", "num_interaction_layers": 4, "use_residual": True}, 58791),
+    "AOANet": ({"mlp_params": NETWORK | {"norm": "batch"}, "num_interaction_layers": 1, "num_subspaces": 2}, 418331),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_models_have_as_many_parameters_as_the_benchmark_publishes(name):
+    """With the benchmark's settings a model has the number of parameters that BARS publishes for Frappe."""
+    arguments, n_published = PUBLISHED[name]
+    fields = [SparseFeature(f"field{i}", 539 - (i == 0), 10) for i in range(10)]
+    model = getattr(ranking, name)(fields, **arguments)
+    assert sum(parameter.numel() for parameter in model.parameters()) == n_published

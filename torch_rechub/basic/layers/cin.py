@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from torch_rechub.arguments import choice, named_arguments
+from torch_rechub.basic.layers.dense import linear
+from torch_rechub.basic.layers.plain import are_plain, must_be_plain
 
 __all__ = ["CIN"]
 
@@ -58,13 +60,39 @@ class CIN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One number per row."""
-        maps, hidden = [], x
+        fields = x.transpose(1, 2).reshape(-1, x.shape[1])  # (B * D, F): a layer is one product of matrices
+        maps, hidden = [], fields
         for k, convolve in enumerate(self.conv_layers):
-            products = (x.unsqueeze(2) * hidden.unsqueeze(1)).flatten(start_dim=1, end_dim=2)  # (B, F * number of hidden maps, D)
-            hidden = convolve(products)
+            products = _outer(fields, hidden)  # (B * D, F * number of hidden maps)
+            if are_plain([convolve], nn.Conv1d):
+                hidden = linear(products, convolve.get_parameter("weight").squeeze(2), convolve.get_parameter("bias"))
+            else:
+                hidden = convolve(products.unsqueeze(2)).squeeze(2)
             hidden = hidden if self.activation is None else torch.relu(hidden)
             out = hidden
             if self.split_half and k != self.num_layers - 1:
                 out, hidden = hidden.chunk(2, dim=1)
-            maps.append(out.sum(dim=2))  # (B, maps)
+            maps.append(out.reshape(-1, x.shape[2], out.shape[1]).sum(dim=1))  # (B, maps)
         return self.fc(torch.cat(maps, dim=1))
+
+
+def _outer(x: Tensor, y: Tensor) -> Tensor:
+    """The outer product of each row of ``x`` ``(N, F)`` and ``y`` ``(N, H)``: ``(N, F * H)``."""
+    if torch.compiler.is_compiling() or must_be_plain():
+        return (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1)
+    return _Outer.apply(x, y)
+
+
+class _Outer(torch.autograd.Function):
+    """Outer products whose gradients are products of matrices, without two more tensors ``(N, F, H)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        return (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = (saved.to(grad_outputs[0].dtype) for saved in ctx.saved_tensors)  # of lower precision under autocast
+        grad = grad_outputs[0].reshape(-1, x.shape[1], y.shape[1])  # (N, F, H)
+        return torch.bmm(grad, y.unsqueeze(2)).squeeze(2), torch.bmm(x.unsqueeze(1), grad).squeeze(1)

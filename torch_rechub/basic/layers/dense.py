@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_rechub.basic.layers.plain import must_be_plain
 from torch_rechub.torch_private import linear_one_dnn
 
-__all__ = ["Linear", "one_dnn_is_faster"]
+__all__ = ["Linear", "linear", "one_dnn_is_faster"]
 
 #: Number of operations below which the overhead of the call exceeds the gain.
 MIN_OPERATIONS = 4_000_000
@@ -32,16 +32,30 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if self._can_use_one_dnn(input) and 2 * input.shape[0] * self.weight.numel() >= MIN_OPERATIONS:
-            return _OneDNN.apply(input, self.weight, self.bias)
-        return super().forward(input)
+        return linear(input, self.weight, self.bias)
 
-    def _can_use_one_dnn(self, input: Tensor) -> bool:
-        """All but the size, which is tested last: an exported model is for batches of any size."""
-        if torch.compiler.is_compiling() or must_be_plain():
-            return False
-        is_float32_on_cpu = input.device.type == self.weight.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32
-        return is_float32_on_cpu and input.dim() == 2 and not torch.is_autocast_enabled("cpu") and one_dnn_is_faster()
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias`` by the faster library, see :class:`Linear`.
+
+    Shape:
+        ``(B, n)``, ``(m, n)`` and ``(m,)`` -> ``(B, m)``.
+
+    Example:
+        >>> linear(torch.ones(1, 2), torch.tensor([[3.0, 4.0]]))
+        tensor([[7.]])
+    """
+    if _can_use_one_dnn(input, weight) and 2 * input.shape[0] * weight.numel() >= MIN_OPERATIONS:
+        return _OneDNN.apply(input, weight, bias)
+    return nn.functional.linear(input, weight, bias)
+
+
+def _can_use_one_dnn(input: Tensor, weight: Tensor) -> bool:
+    """All but the size, which is tested last: an exported model is for batches of any size."""
+    if torch.compiler.is_compiling() or must_be_plain():
+        return False
+    is_float32_on_cpu = input.device.type == weight.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
+    return is_float32_on_cpu and input.dim() == 2 and not torch.is_autocast_enabled("cpu") and one_dnn_is_faster()
 
 
 class _OneDNN(torch.autograd.Function):
