@@ -36,7 +36,9 @@ def run(splits: Any, features: Any, initial: str, norm: str | None, seed: int, b
     model = DeepFM(features, features, {"dims": [256, 256, 256], "dropout": 0.1, "norm": norm})
     (train, val, test) = splits
     loaders = DataGenerator(*train).generate_dataloader(*val, *test, batch_size=batch_size, seed=seed)
-    trainer = CTRTrainer(model, optimizer_params={"lr": lr}, n_epoch=20, earlystop_patience=4, val_every=0.25, model_path=None, progress=False)
+    trainer = CTRTrainer(
+        model, optimizer_params={"lr": lr}, n_epoch=20, earlystop_patience=4, val_every=0.25, model_path=None, progress=False
+    )
     trainer.fit(loaders[0], loaders[1])
     return trainer.evaluate(model, loaders[2])
 

@@ -17,7 +17,8 @@ Rows = tuple[Columns, np.ndarray]
 
 
 def _table(path: Path) -> dict[str, list[str]]:
-    lines = [line.rstrip("\n").split("\t") for line in gzip.open(path, "rt", encoding="utf-8")]
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        lines = [line.rstrip("\n").split("\t") for line in file]
     names = [name.split(":")[0] for name in lines[0]]
     return {name: [row[i] for row in lines[1:]] for i, name in enumerate(names)}
 
