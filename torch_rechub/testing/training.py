@@ -118,7 +118,7 @@ def _row_mode(model: nn.Module, sample: Sample) -> None:
 def _mixed_precision(model: nn.Module, sample: Sample) -> None:
     """The trainer trains the model in bfloat16 with a finite loss, and its weights stay float32."""
     trainer = _trainer(model, None, precision="bf16")
-    trainer.fit([(sample.x, sample.y)] * 2)
+    trainer.fit([(sample.x, sample.y)] * 2, [(sample.x, sample.y)])
     assert all(torch.isfinite(torch.tensor(loss)) for loss in trainer.history["loss"]), "the loss is not finite"
     assert {weight.dtype for weight in model.state_dict().values() if weight.is_floating_point()} == {torch.float32}
 
@@ -145,7 +145,7 @@ def _resume(model: nn.Module, sample: Sample) -> None:
         for one, callbacks in ((uninterrupted, []), (interrupted, [_PauseAt(2)]), (resumed, [])):
             torch.manual_seed(7 if one is not resumed else 8)
             trainer = _trainer(one, None if one is uninterrupted else folder, callbacks=callbacks)
-            trainer.fit(batches, resume=None if one is uninterrupted else "auto")
+            trainer.fit(batches, batches[:1], resume=None if one is uninterrupted else "auto")
     expected = uninterrupted.state_dict()
     differing = [name for name, value in resumed.state_dict().items() if not torch.equal(value, expected[name])]
     assert not differing, f"{differing[0]} differs after the run was resumed"

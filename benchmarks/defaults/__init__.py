@@ -1,0 +1,1 @@
+"""Which initialisation and normalisation models should have by default."""
