@@ -6,8 +6,7 @@ READY := $(VENV)/ready
 OLDEST := .venv-oldest
 OLDEST_READY := $(OLDEST)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, what is compiled.
-LONG := acceptance resume distributed testing trainers/test_compiled_training.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
+LONG := acceptance resume distributed testing trainers/test_compiled_training.py optim/test_optim_adam_exact.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
 
 .PHONY: help demo test check docs oldest accuracy bench guard torture clean
 
@@ -38,8 +37,7 @@ demo: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(LONG:%=--ignore=tests/%)
+	$(BIN)/pyright & types=$$!; $(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(LONG:%=--ignore=tests/%); tests=$$?; wait $$types && exit $$tests
 
 docs: $(READY)
 	$(BIN)/python docs/write_api.py

@@ -110,3 +110,11 @@ def test_a_model_with_options_trains():
     trainer = zoo.trainer(Optional(1, 1), n_epoch=1)
     trainer.fit([batch])
     assert trainer.state.step == 1
+
+
+def test_a_file_as_model_path_is_refused(tmp_path):
+    """model_path is a folder; the name of a file of weights is refused with the folder to give, and a folder of such a name is taken."""
+    with pytest.raises(ValueError, match=r"model_path must be a folder.*Give '.*saved'"):
+        zoo.trainer(model_path=tmp_path / "saved" / "model.pth")
+    (tmp_path / "odd.pt").mkdir()
+    zoo.trainer(model_path=tmp_path / "odd.pt")

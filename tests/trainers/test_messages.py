@@ -226,16 +226,18 @@ def test_the_default_batch_size_is_warned_of_where_it_matters(caplog, monkeypatc
     assert caplog.text.count("batch_size=16, the default") == 1
 
 
-#: One process, which starts one for each set-up: the imports take most of the time.
+#: One process, which starts one for each set-up: the imports and the first run take most of the time.
 SCRIPT = """
 import logging, os, sys
 sys.path.insert(0, sys.argv[1])
 import zoo
+zoo.trainer(n_epoch=1).fit(*zoo.loaders())
 for set_up in sys.argv[2:]:
     if os.fork() == 0:
         exec(set_up)
         zoo.trainer(n_epoch=1, earlystop_patience=2).fit(zoo.loaders()[0])
-        sys.exit()
+        sys.stderr.flush()
+        os._exit(0)
     assert os.wait()[1] == 0
     print("-" * 9, file=sys.stderr, flush=True)
 """

@@ -6,7 +6,7 @@ from torch_rechub.storage.disk import make_folder
 from torch_rechub.storage.files import append_line, refuse_obstacle, save_safetensors, save_weights, write_figure, write_file, write_text
 from torch_rechub.storage.likeness import check_like
 from torch_rechub.storage.lock import FolderInUseError, FolderLock, FolderMark
-from torch_rechub.storage.places import absolute, absolute_as_given, expand, expand_address, folder_address
+from torch_rechub.storage.places import absolute, absolute_as_given, as_folder, expand, expand_address, folder_address
 from torch_rechub.storage.reading import FINITE, NATURAL, REAL, TENSORS, Rule, UnexpectedContentError, check_shape
 from torch_rechub.storage.saves import DamagedSaveError, SaveFolder, digest, tensor_digest
 from torch_rechub.storage.tree import join_tree, split_tree
@@ -27,6 +27,7 @@ __all__ = [
     "UnexpectedContentError",
     "absolute",
     "absolute_as_given",
+    "as_folder",
     "append_line",
     "check_like",
     "check_shape",

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from torch_rechub.types import FilePath
 
-__all__ = ["absolute", "absolute_as_given", "expand", "expand_address", "folder_address"]
+__all__ = ["absolute", "absolute_as_given", "as_folder", "expand", "expand_address", "folder_address"]
 
+#: How files of weights end.
+WEIGHTS = {".pth", ".pt", ".ckpt", ".bin", ".safetensors"}
 #: The beginning of an address that is followed by a path of this machine.
 LOCAL_SCHEME = re.compile(r"(?:[a-z+]+:///|file:(?://)?)(?=~)")
 
@@ -51,6 +53,18 @@ def absolute_as_given(path: FilePath, argument: str = "A path") -> FilePath:
     if not isinstance(path, str):
         return place
     return str(place) if not path.endswith(("/", os.sep)) or place == place.parent else f"{place}{os.sep}"
+
+
+def as_folder(path: FilePath, argument: str) -> FilePath:
+    """The path of a folder; one that ends as the files of weights do, and is no folder yet, is refused.
+
+    Raises:
+        ValueError: naming the folder to give instead.
+    """
+    place = Path(path)
+    if place.suffix in WEIGHTS and not place.is_dir():
+        raise ValueError(f"{argument} must be a folder, in which files are written; got {str(path)!r}. Give {str(place.parent)!r}.")
+    return path
 
 
 def folder_address(address: FilePath) -> str:

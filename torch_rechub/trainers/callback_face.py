@@ -24,7 +24,7 @@ from torch_rechub.engine.optimizers import detach_tables
 from torch_rechub.engine.run import Run
 from torch_rechub.engine.scoring import Scoring
 from torch_rechub.optim import clip_grad_norm_, clip_grad_value_
-from torch_rechub.storage import absolute_as_given
+from torch_rechub.storage import absolute_as_given, as_folder
 from torch_rechub.types import FilePath
 
 __all__ = ["CallbackFace"]
@@ -130,7 +130,7 @@ class CallbackFace:
 
     @model_path.setter
     def model_path(self, path: FilePath | None) -> None:
-        self._model_path = None if path is None else absolute_as_given(path, "model_path")
+        self._model_path = None if path is None else as_folder(absolute_as_given(path, "model_path"), "model_path")
 
     @property
     def output_folder(self) -> FilePath | None:
