@@ -23,7 +23,17 @@ PACKAGE = "torch_rechub"
 MODULES = [
     *("trainers", "data", "datasets", "models.ranking", "optim"),
     *("basic.features", "basic.callback", "basic.callback.early_stopping", "basic.callback.schedules", "basic.metric", "basic.tracking"),
-    *("basic.layers", "basic.activation", "basic.initializers", "basic.loss_func", "basic.batch", "engine", "kernels", "utils.data"),
+    *(
+        "basic.layers",
+        "basic.activation",
+        "basic.initializers",
+        "basic.loss_func",
+        "basic.batch",
+        "engine",
+        "testing",
+        "kernels",
+        "utils.data",
+    ),
 ]
 SECTION = re.compile(r"^(Args|Attributes|Example|Examples|Note|Raises|Returns|Shape|Yields):$", re.MULTILINE)
 ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([^`]+)`")

@@ -29,6 +29,7 @@ INTERNAL = {
     "engine.identity",
     "datasets.adult",
     "basic.saves",
+    "basic.normalization",
 }
 
 

@@ -8,6 +8,7 @@ import torch
 import zoo
 from torch import nn
 
+from torch_rechub.models.ranking import DeepFM
 from torch_rechub.trainers import CTRTrainer, export_face
 
 onnx = pytest.importorskip("onnx")
@@ -27,7 +28,7 @@ def predictions(path, columns):
 @pytest.mark.parametrize("activation", ["relu", "dice"])
 def test_the_exported_model_predicts_as_the_trained_one(tmp_path, activation):
     """Batches of other sizes, and sequences of other lengths, give the trained model's predictions; names are those of the features."""
-    model = zoo.DeepFM([zoo.USER, zoo.ITEM, zoo.TAGS, zoo.AGE, zoo.TASTE], [zoo.USER, zoo.ITEM], {"dims": [4], "activation": activation})
+    model = DeepFM([zoo.USER, zoo.ITEM, zoo.TAGS, zoo.AGE, zoo.TASTE], [zoo.USER, zoo.ITEM], {"dims": [4], "activation": activation})
     trainer = zoo.trainer(model, n_epoch=1)
     trainer.fit(*zoo.loaders())
     before, random = zoo.copy_of(model.state_dict()), torch.get_rng_state()
