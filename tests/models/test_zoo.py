@@ -11,7 +11,8 @@ import torch
 import zoo
 
 import torch_rechub.models as models
-from torch_rechub.testing import LAWS, check_model
+from torch_rechub.testing import check_model
+from torch_rechub.testing.law import LAWS
 
 #: The subpackages of torch_rechub.models, one for each task.
 TASKS = [importlib.import_module(info.name) for info in pkgutil.iter_modules(models.__path__, "torch_rechub.models.") if info.ispkg]

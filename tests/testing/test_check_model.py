@@ -10,7 +10,8 @@ from torch import nn
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.basic.layers import EmbeddingLayer
 from torch_rechub.models.base import RankingModel
-from torch_rechub.testing import LAWS, check_model
+from torch_rechub.testing import check_model
+from torch_rechub.testing.law import LAWS
 
 USER, CITY = SparseFeature("user", 10, 4), SparseFeature("city", 20, 4)
 PAST = SequenceFeature("past", 8, 4, pooling="concat", padding_idx=0)

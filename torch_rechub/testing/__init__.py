@@ -3,6 +3,5 @@
 from torch_rechub.testing import predictions as predictions  # adds its laws
 from torch_rechub.testing import training as training  # adds its laws
 from torch_rechub.testing.check import CheckReport, LawResult, check_model
-from torch_rechub.testing.law import LAWS
 
-__all__ = ["LAWS", "CheckReport", "LawResult", "check_model"]
+__all__ = ["CheckReport", "LawResult", "check_model"]
