@@ -8,7 +8,7 @@ OLDEST_READY := $(OLDEST)/ready
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # What make check leaves to make test: whole scripts and pages, runs interrupted at every step, several processes, what is compiled, and
 # proofs over thousands of steps.
-LONG := acceptance resume distributed testing trainers/test_compiled_training.py optim/test_optim_adam_exact.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
+LONG := acceptance resume distributed testing trainers/test_compiled_training.py optim/test_optim_adam_exact.py optim/test_optim_kernels.py models/test_zoo_slow.py $(addprefix engine/test_,compiled.py seams_resume.py seams_two_processes.py)
 
 .PHONY: help demo test check docs oldest accuracy bench guard torture clean
 

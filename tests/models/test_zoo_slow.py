@@ -1,4 +1,4 @@
-"""Laws of every ranking model that compile, export, differentiate numerically or resume it; make test checks them."""
+"""Laws of every ranking model that train, compile, export, differentiate numerically or resume it; make test checks them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,11 @@ def test_a_variant_keeps_the_laws(name, variant):
     """A model of another structure, by its arguments, keeps the laws; how a run resumes does not depend on the structure."""
     model = zoo.model(name, **zoo.RECIPES[name].variants[variant])
     check_model(model, zoo.tensors(12, name=name), skip=["resume", "mixed precision"])
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_model_learns(name):
+    """The training AUC is well above chance after a few epochs."""
+    train, _ = zoo.loaders(n=300, batch_size=50, name=name)
+    trainer = zoo.trainer(zoo.model(name), n_epoch=15)
+    assert trainer.fit(train, train).best["auc"] > 0.8
