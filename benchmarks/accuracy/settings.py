@@ -39,9 +39,10 @@ class Setting:
         by_name = {column.name: column for column in columns}
         arguments: dict[str, Any] = {key: _arguments(value) for key, value in self.arguments.items()}
         for name in inspect.signature(kind).parameters:
-            if name.endswith("features") and name not in arguments:
-                chosen = self.features.get(name)
-                arguments[name] = columns if chosen is None else [by_name[column] for column in chosen]
+            if name in self.features:
+                arguments[name] = [by_name[column] for column in self.features[name]]
+            elif name.endswith("features") and name not in arguments:
+                arguments[name] = columns
         return kind(**arguments)
 
     @property
@@ -59,8 +60,10 @@ class Setting:
 
 
 def _arguments(value: Any) -> Any:
-    """TOML has no null: norm = "none" is None."""
-    return {**value, "norm": None} if isinstance(value, dict) and value.get("norm") == "none" else value
+    """TOML has no null: "none" is None."""
+    if isinstance(value, dict):
+        return {key: _arguments(inner) for key, inner in value.items()}
+    return None if value == "none" else value
 
 
 def read_settings() -> dict[str, Setting]:
